@@ -1,0 +1,63 @@
+// Builds what the tests and the demo run, and skips what is newer than its sources:
+//
+//   node scripts/build.mjs            both
+//   node scripts/build.mjs worker     the Worker, as it is deployed, to build/
+//   node scripts/build.mjs cli        the `osmynt` command, to Cargo's target folder
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { Failure, environment, isProgram, main, npmBin, path, run, say, tool } from "./project.mjs";
+
+/** What the Worker is made of. */
+const WORKER_SOURCES = ["src", "crates/core", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "scripts/build.mjs"];
+/** Touched with the time at which the build that is in build/ began. */
+const STAMP = path("build", ".begun");
+
+/** Builds the Worker in the release profile, as `wrangler deploy` would. */
+export async function buildWorker() {
+  if (existsSync(STAMP) && newest(WORKER_SOURCES) < statSync(STAMP).mtimeMs) return;
+  say("building the Worker (the first time some minutes)");
+  const begun = new Date();
+  // worker-build would fetch these three from release pages; everything here comes from the two registries.
+  const env = { WASM_BINDGEN_BIN: tool("wasm-bindgen"), WASM_OPT_BIN: npmBin("wasm-opt"), ESBUILD_BIN: npmBin("esbuild") };
+  await run(tool("worker-build"), ["--release", ".", "--package", "osmynt-worker"], { env, what: "building the Worker" });
+  writeFileSync(STAMP, "");
+  utimesSync(STAMP, begun, begun);
+}
+
+/** Builds the `osmynt` command in the development profile, which the tests have compiled anyway. */
+export async function buildCli() {
+  say("building the osmynt command (the first time a minute or two)");
+  await run("cargo", ["build", "--quiet", "--package", "osmynt-cli"], { what: "building the osmynt command" });
+  if (!existsSync(cli())) throw new Failure(`The build made no ${cli()}.`);
+}
+
+/** Where the built `osmynt` command is. */
+export function cli() {
+  const metadata = execFileSync("cargo", ["metadata", "--no-deps", "--format-version", "1"], {
+    cwd: path(),
+    env: environment(),
+    encoding: "utf8",
+    maxBuffer: 1 << 26,
+  });
+  return join(JSON.parse(metadata).target_directory, "debug", "osmynt");
+}
+
+/** The latest modification below these files and folders; a folder counts too, as that is how a removed file shows. */
+function newest(names) {
+  const times = names.map((name) => {
+    const stat = statSync(path(name));
+    const inside = stat.isDirectory() ? readdirSync(path(name)).map((entry) => join(name, entry)) : [];
+    return Math.max(stat.mtimeMs, inside.length > 0 ? newest(inside) : 0);
+  });
+  return Math.max(...times);
+}
+
+if (isProgram(import.meta)) {
+  main(async () => {
+    const [only] = process.argv.slice(2);
+    if (only !== "cli") await buildWorker();
+    if (only !== "worker") await buildCli();
+  });
+}
