@@ -1,0 +1,54 @@
+//! Every limit of the protocol (section 12), in one place.
+
+/// Bytes of a statement in compact serialization.
+pub const STATEMENT_BYTES: usize = 64 * 1024;
+/// Bytes of a snippet's content before padding.
+pub const SNIPPET_CONTENT_BYTES: usize = 10 * 1024 * 1024;
+/// Bytes of a snippet's ciphertext: the padded content and the AES-GCM tag.
+pub const SNIPPET_CIPHERTEXT_BYTES: u64 = SNIPPET_CONTENT_BYTES as u64 + 16;
+/// Bytes of a whole snippet: length, statement, ciphertext.
+pub const SNIPPET_BYTES: u64 = 4 + STATEMENT_BYTES as u64 + SNIPPET_CIPHERTEXT_BYTES;
+/// Bytes of a snippet's padded header before sealing.
+pub const SEALED_HEADER_BYTES: usize = 4096;
+/// Bytes of a team's padded profile before sealing.
+pub const PROFILE_BYTES: usize = 1024;
+/// Characters of a team's name.
+pub const TEAM_NAME_CHARS: usize = 100;
+/// Headers and profiles are padded to a multiple of this many bytes.
+pub const PADDING_BLOCK: usize = 256;
+/// Bytes of a request body that is JSON.
+pub const JSON_BODY_BYTES: u64 = 1024 * 1024;
+/// Active devices of one user.
+pub const DEVICES_PER_USER: usize = 20;
+/// Active devices of all members of a team together.
+pub const DEVICES_PER_TEAM: usize = 1000;
+/// Entries in one commit, and in one append to a user log.
+pub const ENTRIES_PER_COMMIT: usize = 16;
+/// Open invitations of a team.
+pub const OPEN_INVITATIONS: usize = 100;
+/// Uses of one invitation.
+pub const INVITATION_USES: u32 = 100;
+/// Seconds that an invitation may be valid for.
+pub const INVITATION_SECONDS: u64 = 30 * 24 * 3600;
+/// Members that a direct snippet may name.
+pub const NAMED_MEMBERS: usize = 64;
+/// Envelopes in one snippet.
+pub const ENVELOPES_PER_SNIPPET: usize = 128;
+/// Seconds between the shortest and the longest age that a policy may allow an epoch.
+pub const EPOCH_AGE_SECONDS: core::ops::RangeInclusive<u64> = 3600..=31_536_000;
+/// Items on a page of any list.
+pub const PAGE: usize = 100;
+/// Seconds that a statement's `iat` may differ from the time of its receipt.
+pub const CLOCK_SKEW: u64 = 300;
+/// Characters of a device's name.
+pub const DEVICE_NAME_CHARS: usize = 64;
+/// Seconds from the start of a handshake to its end.
+pub const HANDSHAKE_SECONDS: u64 = 300;
+/// Seconds between two polls of a handshake.
+pub const POLL_SECONDS: u64 = 2;
+/// Seconds that an access token is valid for.
+pub const ACCESS_SECONDS: u64 = 12 * 3600;
+/// Seconds that a refresh token is valid for.
+pub const REFRESH_SECONDS: u64 = 30 * 24 * 3600;
+/// The largest integer that a statement may hold: 2^53 - 1, the largest that every JSON reader keeps exact.
+pub const MAX_INTEGER: u64 = (1 << 53) - 1;
