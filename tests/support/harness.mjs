@@ -1,0 +1,135 @@
+// A running service for tests: the built Worker in workerd, with the bindings of wrangler.toml, real D1, KV, R2 and Durable Object
+// storage in a folder of its own, and a stand-in for GitHub beside it. Each call of `startService` is a service apart.
+import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { Log, LogLevel, Miniflare } from "miniflare";
+import { unstable_getMiniflareWorkerOptions as workerOptions, unstable_splitSqlQuery as statements } from "wrangler";
+
+import { path } from "../../scripts/project.mjs";
+import { startGitHub } from "./github.mjs";
+
+/**
+ * Starts a service.
+ *
+ * - `people`: who has an account at the stand-in GitHub, as in github.mjs
+ * - `persist`: the folder for its state; a temporary one, removed at the end, when absent
+ * - `vars`: variables that differ from those of a usual run
+ *
+ * Gives `url`, `github`, `mf` (Miniflare, for its bindings), `persist`, `log` (all that the Worker wrote, as an array of lines) and
+ * `dispose`. JWT_SECRET and the GitHub secret are new for each service.
+ */
+export async function startService({ people, persist, vars = {} } = {}) {
+  if (!existsSync(path("build", "index.js"))) {
+    throw new Error("The Worker is not built. `npm test` builds it; `npm run build` builds it alone.");
+  }
+  const folder = persist ?? (await mkdtemp(join(tmpdir(), "osmynt-service-")));
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const github = await startGitHub({ people, callback: `${url}/sign-in/callback` });
+  const log = new Lines();
+
+  const { workerOptions: options } = workerOptions(path("wrangler.toml"));
+  const mf = new Miniflare({
+    ...options,
+    name: "osmynt",
+    modules: true,
+    rootPath: path("build"),
+    modulesRoot: path("build"),
+    scriptPath: path("build", "index.js"),
+    bindings: {
+      ...options.bindings,
+      ORIGIN: url,
+      GITHUB_URL: github.url,
+      GITHUB_API_URL: github.apiUrl,
+      GITHUB_CLIENT_ID: github.clientId,
+      GITHUB_CLIENT_SECRET: github.clientSecret,
+      JWT_SECRET: randomBytes(32).toString("base64url"),
+      ...vars,
+    },
+    host: "127.0.0.1",
+    port,
+    defaultPersistRoot: folder,
+    log: new CapturedLog(log),
+    handleRuntimeStdio: (stdout, stderr) => [stdout, stderr].forEach((stream) => log.follow(stream)),
+    // Neither a look-up of this machine's place in the world, nor a line for each request that the Worker did not write.
+    cf: false,
+    logRequests: false,
+  });
+
+  const service = {
+    url,
+    github,
+    mf,
+    persist: folder,
+    log: log.lines,
+    async dispose() {
+      await mf.dispose();
+      await github.close();
+      if (!persist) await rm(folder, { recursive: true, force: true });
+    },
+  };
+  try {
+    await mf.ready;
+    await migrate(await mf.getD1Database("DB"));
+  } catch (error) {
+    await service.dispose();
+    throw error;
+  }
+  return service;
+}
+
+/** Applies the migrations that wrangler would apply, in the same order and split in the same way. */
+async function migrate(database) {
+  const folder = path("migrations");
+  for (const file of (await readdir(folder)).filter((name) => name.endsWith(".sql")).sort()) {
+    const sql = await readFile(join(folder, file), "utf8");
+    await database.batch(statements(sql).map((statement) => database.prepare(statement)));
+  }
+}
+
+/** A port that was free a moment ago. The service must know its own origin before it starts. */
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+/** Complete lines, from streams and from calls. */
+class Lines {
+  lines = [];
+
+  follow(stream) {
+    let rest = "";
+    stream.setEncoding("utf8");
+    stream.on("data", (chunk) => {
+      const parts = (rest + chunk).split("\n");
+      rest = parts.pop();
+      this.lines.push(...parts);
+    });
+    stream.on("end", () => rest && this.lines.push(rest));
+  }
+}
+
+/** Miniflare's own messages, a failing Worker's among them, kept instead of printed. */
+class CapturedLog extends Log {
+  #lines;
+
+  constructor(lines) {
+    super(LogLevel.INFO);
+    this.#lines = lines;
+  }
+
+  log(message) {
+    this.#lines.lines.push(...message.split("\n"));
+  }
+}
