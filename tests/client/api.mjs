@@ -1,0 +1,134 @@
+// Sections 8 to 10 of docs/protocol.md: requests, answers and problems. Answers are read as strictly as statements are.
+
+import {
+  array, boolean, envelope, fromUtf8, hash, head, integer, literal, nullable, object, parseAs, require, seconds, string, uuid,
+} from "./encodings.mjs";
+import { ROLES } from "./statements.mjs";
+import { MEDIA_TYPE } from "./snippet.mjs";
+
+/** An error answer. */
+export class Problem extends Error {
+  constructor({ status, code, detail }) {
+    super(`${code} (${status}): ${detail}`);
+    this.name = "Problem";
+    Object.assign(this, { status, code, detail });
+  }
+}
+
+const time = (value, path) => {
+  string(value, path);
+  seconds(value);
+};
+const role = literal(...ROLES);
+const entries = array(object({ jws: string, received_at: time }), { max: 100 });
+const person = { login: string, name: nullable(string), avatar_url: nullable(string) };
+
+const ANSWERS = {
+  handshake: object({
+    device_code: string, user_code: string, verification_uri: string, verification_uri_complete: string, expires_in: integer, interval: integer,
+  }),
+  tokens: object({
+    token_type: literal("Bearer"), access_token: string, expires_in: integer, refresh_token: string, refresh_expires_in: integer, user: uuid,
+  }),
+  refreshed: object({ token_type: literal("Bearer"), access_token: string, expires_in: integer, user: uuid }),
+  me: object({ user: object({ id: uuid, ...person }), device: object({ id: hash, active: boolean }), log: nullable(object({ head, identity: hash })) }),
+  myLog: object({ entries, head: nullable(head) }),
+  myLogAppended: object({ head, identity: hash }),
+  committed: object({ team: hash, head, epoch: integer }),
+  teams: object({ teams: array(object({ team: hash, role, epoch: integer })) }),
+  team: object({
+    team: hash,
+    head,
+    epoch: integer,
+    stale: boolean,
+    policy: object({ max_epoch_age: integer }),
+    members: array(object({ user: uuid, identity: hash, role, ...person })),
+    invites: array(object({ invite: hash, role, exp: integer, uses_left: integer })),
+  }),
+  log: object({ entries, head }),
+  directory: object({
+    users: array(object({ user: uuid, log: array(object({ jws: string, received_at: time })), prekeys: array(string) }), { max: 100 }),
+    next: nullable(uuid),
+  }),
+  envelopes: object({ envelopes: array(object({ epoch: integer, envelope }), { max: 100 }), next: nullable(integer) }),
+  shared: object({ snippet: uuid, received_at: time }),
+  snippets: object({ snippets: array(object({ statement: string, received_at: time }), { max: 100 }), next: nullable(string) }),
+};
+
+export class Api {
+  /** `fetch` is replaceable so that a test can stand between. */
+  constructor(origin, fetch = globalThis.fetch) {
+    this.origin = origin;
+    this.fetch = fetch;
+    this.accessToken = null;
+  }
+
+  // Section 9
+  handshake = (statement) => this.json("handshake", "POST", "/v1/handshakes", { statement });
+  tokens = (device_code, verifier) =>
+    this.json("tokens", "POST", "/v1/tokens", { grant_type: "urn:ietf:params:oauth:grant-type:device_code", device_code, verifier });
+  refresh = (refresh_token) => this.json("refreshed", "POST", "/v1/tokens", { grant_type: "refresh_token", refresh_token });
+
+  // Section 10
+  me = () => this.json("me", "GET", "/v1/me");
+  myLog = (from) => this.json("myLog", "GET", `/v1/me/log?from=${from}`);
+  appendToMyLog = (entries, prekeys) => this.json("myLogAppended", "POST", "/v1/me/log", { entries, prekeys });
+  replacePrekey = (prekey) => this.json(null, "PUT", "/v1/me/prekey", { prekey });
+  createTeam = (commit) => this.json("committed", "POST", "/v1/teams", commit);
+  teams = () => this.json("teams", "GET", "/v1/teams");
+  team = (team) => this.json("team", "GET", `/v1/teams/${team}`);
+  log = (team, from, proof) => this.json("log", "GET", `/v1/teams/${team}/log?from=${from}`, undefined, invited(proof));
+  commit = (team, commit) => this.json("committed", "POST", `/v1/teams/${team}/commits`, commit);
+  directory = (team, after, proof) =>
+    this.json("directory", "GET", `/v1/teams/${team}/directory${after === null ? "" : `?after=${after}`}`, undefined, invited(proof));
+  envelopes = (team, from) => this.json("envelopes", "GET", `/v1/teams/${team}/envelopes?from=${from}`);
+  snippets = (team, { cursor, limit } = {}) => {
+    const query = new URLSearchParams({ ...(cursor && { cursor }), ...(limit && { limit }) });
+    return this.json("snippets", "GET", `/v1/teams/${team}/snippets?${query}`);
+  };
+  deleteSnippet = (team, snippet) => this.json(null, "DELETE", `/v1/teams/${team}/snippets/${snippet}`);
+
+  async putSnippet(team, snippet, container) {
+    const path = `/v1/teams/${team}/snippets/${snippet}`;
+    const answer = await this.send("PUT", path, { body: container, headers: { "Content-Type": MEDIA_TYPE } });
+    return parseAs(ANSWERS.shared, fromUtf8(await bytesOf(answer)), "answer");
+  }
+
+  async snippet(team, snippet) {
+    const answer = await this.send("GET", `/v1/teams/${team}/snippets/${snippet}`);
+    require(answer.headers.get("content-type") === MEDIA_TYPE, "invalid-request", "the answer is not a snippet");
+    return bytesOf(answer);
+  }
+
+  /** The answer of the given shape; `null` stands for an answer without a body. */
+  async json(shape, method, path, value, headers = {}) {
+    const request = value === undefined ? { headers } : { body: JSON.stringify(value), headers: { "Content-Type": "application/json", ...headers } };
+    const answer = await this.send(method, path, request);
+    const body = fromUtf8(await bytesOf(answer));
+    if (shape === null) return require(body === "", "invalid-request", "an answer where none was expected");
+    return parseAs(ANSWERS[shape], body, `${method} ${path}`);
+  }
+
+  /** The answer to a request that succeeded; throws [`Problem`] for all others. */
+  async send(method, path, { body, headers } = {}) {
+    const authorization = this.accessToken === null ? {} : { Authorization: `Bearer ${this.accessToken}` };
+    const answer = await this.fetch(`${this.origin}${path}`, { method, body, headers: { ...authorization, ...headers } });
+    if (answer.ok) return answer;
+    throw new Problem(await readProblem(answer));
+  }
+}
+
+const problemShape = object({ type: string, title: string, status: integer, code: string, detail: string });
+
+/** The problem of an error answer, in the one form that section 8 allows. */
+export async function readProblem(answer) {
+  const text = fromUtf8(await bytesOf(answer));
+  require(answer.headers.get("content-type") === "application/problem+json", "invalid-request", `an error that is no problem: ${answer.status} ${text}`);
+  const problem = parseAs(problemShape, text, "problem");
+  require(problem.status === answer.status, "invalid-request", "the problem states another status");
+  require(problem.type === `urn:osmynt:problem:${problem.code}`, "invalid-request", "type and code of the problem differ");
+  return problem;
+}
+
+const bytesOf = async (answer) => new Uint8Array(await answer.arrayBuffer());
+const invited = (proof) => (proof ? { "Osmynt-Invite": proof } : {});
