@@ -21,7 +21,9 @@ export const tool = (name) => join(TOOLS, "bin", name);
 export const environment = (more = {}) => ({
   ...process.env,
   PATH: [BIN, join(TOOLS, "bin"), process.env.PATH].join(delimiter),
-  WRANGLER_SEND_METRICS: "false",
+  // wrangler and Miniflare would ask the network for a newer release and for this machine's place in the world.
+  WRANGLER_HIDE_BANNER: "true",
+  CLOUDFLARE_CF_FETCH_ENABLED: "false",
   ...more,
 });
 
@@ -40,8 +42,8 @@ export function lockedVersion(crate) {
 }
 
 /**
- * Runs a program in the project's folder, sharing this terminal, and resolves when it has ended well.
- * `Ctrl-C` reaches the program by itself, as it shares the terminal; this process waits for it to end.
+ * Runs a program in the project's folder, sharing this terminal, and resolves when it has ended well. A signal to this process is passed
+ * on, and this process waits for the program to end. Ctrl-C is not: a terminal sends it to both.
  */
 export async function run(program, args, { env = {}, what = `${program} ${args.join(" ")}` } = {}) {
   const code = await exitCode(program, args, { env });
@@ -52,7 +54,7 @@ export async function run(program, args, { env = {}, what = `${program} ${args.j
 export function exitCode(program, args, { env = {} } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { cwd: ROOT, stdio: "inherit", env: environment(env) });
-    const pass = (signal) => signal !== "SIGINT" && child.kill(signal);
+    const pass = (signal) => (signal !== "SIGINT" || !process.stdin.isTTY) && child.kill(signal);
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, pass);
     const end = (settle, value) => {
       for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.off(signal, pass);

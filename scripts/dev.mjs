@@ -1,0 +1,74 @@
+// `npm run dev`: the service on this machine under `wrangler dev`, with a stand-in for GitHub, until Ctrl-C. What it stores stays in .dev/
+// from run to run; remove that folder to begin anew.
+import { randomBytes } from "node:crypto";
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { relative } from "node:path";
+import { setTimeout } from "node:timers/promises";
+
+import { startGitHub } from "../tests/support/github.mjs";
+import { buildCli, buildWorker, cli } from "./build.mjs";
+import { exitCode, main, npmBin, path, run, say } from "./project.mjs";
+
+const PORT = Number(process.env.PORT ?? 8787);
+const ORIGIN = `http://127.0.0.1:${PORT}`;
+const STATE = path(".dev");
+const SECRETS = path(".dev", "secrets.env");
+
+main(async () => {
+  await buildWorker();
+  await buildCli();
+
+  const secrets = secretsOf();
+  say("applying database migrations");
+  await run(npmBin("wrangler"), ["d1", "migrations", "apply", "DB", "--local", "--persist-to", STATE], { env: { CI: "true" } });
+
+  const github = await startGitHub({
+    callback: `${ORIGIN}/sign-in/callback`,
+    clientSecret: secrets.GITHUB_CLIENT_SECRET,
+    port: PORT + 1,
+  });
+  try {
+    const vars = { ORIGIN, GITHUB_URL: github.url, GITHUB_API_URL: github.apiUrl, GITHUB_CLIENT_ID: github.clientId };
+    const options = ["--ip", "127.0.0.1", "--port", String(PORT), "--persist-to", STATE, "--env-file", SECRETS];
+    const service = exitCode(npmBin("wrangler"), ["dev", "--local", ...options, ...varOptions(vars)], { env: { CI: "true" } });
+    const ended = service.then(() => false);
+    if (await Promise.race([ready(), ended])) console.log(welcome(github));
+    process.exitCode = status(await service);
+  } finally {
+    await github.close();
+  }
+});
+
+const welcome = (github) => `
+Osmynt runs at ${ORIGIN}. In another terminal, sign in:
+
+    ${relative(process.cwd(), cli())} login --server ${ORIGIN}
+
+A stand-in for GitHub at ${github.url} asks who you are: ${github.people.map(({ login }) => login).join(", ")}.
+Ctrl-C ends it. What it stores stays in .dev/.
+`;
+
+/** Resolves to true as soon as the service answers. */
+async function ready() {
+  for (;;) {
+    await setTimeout(200, undefined, { ref: false });
+    const answer = await fetch(`${ORIGIN}/healthz`).catch(() => null);
+    if (answer?.ok) return true;
+  }
+}
+
+/** The secrets of this machine's service: made once, readable by their owner only. */
+function secretsOf() {
+  mkdirSync(STATE, { recursive: true });
+  if (!existsSync(SECRETS)) {
+    const lines = ["JWT_SECRET", "GITHUB_CLIENT_SECRET"].map((name) => `${name}=${randomBytes(32).toString("base64url")}\n`);
+    writeFileSync(SECRETS, lines.join(""), { mode: 0o600 });
+  }
+  chmodSync(SECRETS, 0o600);
+  return Object.fromEntries(readFileSync(SECRETS, "utf8").split("\n").filter(Boolean).map((line) => line.split("=", 2)));
+}
+
+const varOptions = (vars) => Object.entries(vars).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
+
+/** Ended by Ctrl-C is ended well. */
+const status = (code) => (typeof code === "number" && code !== 130 ? code : 0);
