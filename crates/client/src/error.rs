@@ -1,6 +1,8 @@
 //! What can go wrong, whose fault it is, and what the person does next.
 
-use std::fmt;
+use std::{borrow::Cow, fmt, path::PathBuf};
+
+use osmynt_core::{Code, Refusal};
 
 /// The result of everything fallible here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -18,7 +20,7 @@ pub enum Class {
     Refused,
     /// There is no such team, member or snippet, or no longer. Exit code 5.
     NotFound,
-    /// What the service sent does not verify. Exit code 6.
+    /// What the service or a file holds does not verify. Exit code 6.
     Tampered,
     /// It contradicts what is there, and trying again did not help. Exit code 7.
     Conflict,
@@ -43,27 +45,190 @@ impl Class {
 }
 
 /// A failure. `Display` says what happened, in one sentence without a full stop; [`Error::advice`] what to do next.
+/// Neither ever holds a key, a token or a content.
 #[derive(Debug)]
 pub enum Error {
-    /// Nobody has signed in from this home, or the session has ended.
+    /// What was asked for makes no sense as it stands.
+    Usage {
+        /// Why.
+        why: String,
+    },
+    /// A name or the beginning of an id fits more than one.
+    Ambiguous {
+        /// What was looked for: `team`, `member`, `snippet`, `invitation`.
+        what: &'static str,
+        /// What was given.
+        selector: String,
+        /// What it fits, ready to be shown.
+        candidates: Vec<String>,
+    },
+    /// Nobody has signed in from this home.
     NotSignedIn,
+    /// Somebody had, but the session is over or was ended.
+    SessionOver,
+    /// The person pressed the other button, or GitHub refused.
+    SignInDenied,
+    /// Nobody confirmed in time.
+    SignInExpired,
+    /// This home belongs to another user or another service.
+    OtherAccount {
+        /// Whose it is.
+        home_of: String,
+    },
+    /// This device is not one of the account's.
+    UnknownDevice,
+    /// There is no such thing, or none that is the caller's business.
+    NotFound {
+        /// What was looked for: `team`, `member`, `snippet`, `invitation`.
+        what: &'static str,
+        /// What was given.
+        selector: String,
+    },
+    /// The caller has no key for it: it was sealed before this device was added, or not for it.
+    NoKey {
+        /// What cannot be opened.
+        what: String,
+    },
+    /// The service refused, with the code and the words of its problem document.
+    Refused {
+        /// `docs/protocol.md` section 8.
+        code: Code,
+        /// What the service said.
+        detail: String,
+    },
+    /// What the service sent, or what a file holds, does not verify. Nothing of it was used.
+    Tampered {
+        /// What does not hold.
+        what: String,
+    },
+    /// The service cannot be reached, or gave up.
+    Unavailable {
+        /// Why.
+        why: String,
+    },
+    /// A file of the home cannot be used.
+    Home {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The operating system's key store cannot be used.
+    KeyStore {
+        /// Why.
+        why: String,
+    },
+    /// A fault of this program, or an answer of the service that makes no sense.
+    Internal {
+        /// What.
+        why: String,
+    },
 }
 
 impl Error {
     /// The kind of failure.
     pub fn class(&self) -> Class {
-        Class::NotSignedIn
+        match self {
+            Self::Usage { .. } | Self::Ambiguous { .. } | Self::OtherAccount { .. } => Class::Usage,
+            Self::NotSignedIn | Self::SessionOver => Class::NotSignedIn,
+            Self::SignInDenied | Self::SignInExpired | Self::UnknownDevice => Class::Refused,
+            Self::NotFound { .. } | Self::NoKey { .. } => Class::NotFound,
+            Self::Tampered { .. } => Class::Tampered,
+            Self::Unavailable { .. } | Self::KeyStore { .. } => Class::Unavailable,
+            Self::Home { .. } | Self::Internal { .. } => Class::Internal,
+            Self::Refused { code, .. } => match code {
+                Code::Unauthenticated => Class::NotSignedIn,
+                Code::NotFound | Code::Gone => Class::NotFound,
+                Code::Conflict | Code::StaleLog | Code::RotationRequired | Code::CoverageMismatch => Class::Conflict,
+                Code::RateLimited | Code::Unavailable => Class::Unavailable,
+                Code::Internal => Class::Internal,
+                _ => Class::Refused,
+            },
+        }
     }
 
     /// What the person can do about it: one sentence with a full stop. None when there is nothing to add.
-    pub fn advice(&self) -> Option<String> {
-        None
+    pub fn advice(&self) -> Option<Cow<'static, str>> {
+        let advice = match self {
+            Self::Usage { .. } | Self::SignInDenied => return None,
+            Self::Ambiguous { .. } => "Give its id, or more of it.",
+            Self::NotSignedIn | Self::SessionOver => "Sign in with `osmynt sign-in`.",
+            Self::SignInExpired => "Start again with `osmynt sign-in`.",
+            Self::OtherAccount { .. } => "Set OSMYNT_HOME to another folder to use another account beside it.",
+            Self::UnknownDevice => {
+                "Start the account over on this device with `osmynt sign-in --start-over`; your teams must then invite you again."
+            }
+            Self::NotFound { what: "team", .. } => "See `osmynt team list`.",
+            Self::NotFound { what: "snippet", .. } => "See `osmynt list`.",
+            Self::NotFound { .. } => "See `osmynt team show`.",
+            Self::NoKey { .. } => "Ask its author to share it again: keys are never given out later.",
+            Self::Tampered { .. } => {
+                "Nothing of it was used. Ask whoever runs the service, and compare with your teammates, before you go on."
+            }
+            Self::Unavailable { .. } => "Check the connection and try again.",
+            Self::Home { .. } => return None,
+            Self::KeyStore { .. } => {
+                "Unlock it and try again; or set OSMYNT_KEYSTORE=file before the first sign-in to keep keys in a file that only you can read."
+            }
+            Self::Internal { .. } => "Try again; if it stays, report it.",
+            Self::Refused { code, .. } => match code {
+                Code::Unauthenticated => "Sign in with `osmynt sign-in`.",
+                Code::ClockSkew => "Set this machine's clock.",
+                Code::StaleLog
+                | Code::RotationRequired
+                | Code::CoverageMismatch
+                | Code::RateLimited
+                | Code::Unavailable => "Try again in a moment.",
+                Code::Internal => "Try again; if it stays, tell whoever runs the service.",
+                _ => return None,
+            },
+        };
+        Some(Cow::Borrowed(advice))
+    }
+
+    /// Whether reading everything again and building the request anew may help (`docs/protocol.md` section 11, 7).
+    pub(crate) fn wants_rebuild(&self) -> bool {
+        matches!(self, Self::Refused { code: Code::StaleLog | Code::CoverageMismatch | Code::RotationRequired, .. })
+    }
+
+    /// A refusal of something that the service sent: a lie, or a fault that cannot be told from one.
+    pub(crate) fn tampered(what: impl fmt::Display, refusal: &Refusal) -> Self {
+        Self::Tampered { what: format!("{what}: {}", refusal.detail) }
+    }
+
+    pub(crate) fn usage(why: impl Into<String>) -> Self {
+        Self::Usage { why: why.into() }
+    }
+}
+
+/// A refusal by the rules of `osmynt-core` of something that the caller asked for.
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused { code: refusal.code, detail: refusal.detail.into_owned() }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nobody is signed in")
+        match self {
+            Self::Usage { why } | Self::Internal { why } => f.write_str(why),
+            Self::Ambiguous { what, selector, candidates } => {
+                write!(f, "\"{selector}\" is more than one {what}: {}", candidates.join(", "))
+            }
+            Self::NotSignedIn => f.write_str("nobody is signed in"),
+            Self::SessionOver => f.write_str("the sign-in is over"),
+            Self::SignInDenied => f.write_str("the sign-in was refused in the browser"),
+            Self::SignInExpired => f.write_str("nobody confirmed the sign-in in time"),
+            Self::OtherAccount { home_of } => write!(f, "this home belongs to {home_of}"),
+            Self::UnknownDevice => f.write_str("this device is not one of the account's active devices"),
+            Self::NotFound { what, selector } => write!(f, "there is no {what} \"{selector}\""),
+            Self::NoKey { what } => write!(f, "this device has no key for {what}"),
+            Self::Refused { code, detail } => write!(f, "{detail} ({})", code.as_str()),
+            Self::Tampered { what } => write!(f, "verification failed: {what}"),
+            Self::Unavailable { why } => write!(f, "the service cannot be reached: {why}"),
+            Self::Home { path, why } => write!(f, "{}: {why}", path.display()),
+            Self::KeyStore { why } => write!(f, "the system's key store cannot be used: {why}"),
+        }
     }
 }
 

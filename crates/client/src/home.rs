@@ -1,20 +1,52 @@
 //! Where this person's files are, and whose they are.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `profile.json` | which service, user and device ([`Profile`]) |
+//! | `vault` | every secret, encrypted ([`crate::vault`]) |
+//! | `vault.key` | the key of the vault, only where there is no key store of the system |
+//! | `users/`, `teams/` | what was verified so far, one file per log ([`crate::logs`]) |
+//! | `lock` | nothing; several processes take turns by it |
+//!
+//! The folder is its owner's alone (0700, files 0600), made so and refused otherwise.
 
-use crate::{DeviceId, Error, Result, UserId};
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write as _,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
-/// The folder that holds everything of one person's sign-in: `profile.json`, the vault, and what was verified so far.
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, de::Error as _};
+use ureq::http::Uri;
+
+use osmynt_core::{DeviceId, UserId, b64u};
+
+use crate::{Error, Result, system};
+
+/// The folder that holds everything of one person's sign-in.
 #[derive(Debug, Clone)]
 pub struct Home {
     dir: PathBuf,
+    keystore: Keystore,
 }
 
-/// The service's origin: `https://host[:port]`, or `http://` to this very machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server(String);
+/// Where the vault's key is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keystore {
+    /// In the system's key store if there is one, else in a file.
+    #[default]
+    Best,
+    /// In the system's key store, or nowhere (`OSMYNT_KEYSTORE=system`).
+    System,
+    /// In a file that only its owner can read (`OSMYNT_KEYSTORE=file`).
+    File,
+}
 
 /// Whose home it is. Written at sign-in; holds nothing secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Profile {
     /// The service.
     pub server: Server,
@@ -28,15 +60,33 @@ pub struct Profile {
     pub device_name: String,
 }
 
+/// The service's origin: `https://host[:port]`, or `http://` to this very machine, without a slash at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server(String);
+
 impl Home {
-    /// `OSMYNT_HOME` if set, else `osmynt` in the platform's place for such files.
+    /// The folder named by `OSMYNT_HOME`, else `osmynt` where the platform keeps such files; keys where
+    /// `OSMYNT_KEYSTORE` (`file` or `system`) says.
     pub fn find() -> Result<Self> {
-        Err(Error::NotSignedIn)
+        let keystore = match std::env::var("OSMYNT_KEYSTORE").as_deref() {
+            Err(_) | Ok("") => Keystore::Best,
+            Ok("file") => Keystore::File,
+            Ok("system") => Keystore::System,
+            Ok(other) => {
+                return Err(Error::usage(format!("OSMYNT_KEYSTORE is \"{other}\"; it can be \"file\" or \"system\"")));
+            }
+        };
+        let dir = match std::env::var_os("OSMYNT_HOME") {
+            Some(dir) if !dir.is_empty() => PathBuf::from(dir),
+            _ => default_dir()
+                .ok_or_else(|| Error::usage("there is no home folder; set OSMYNT_HOME to a folder of your own"))?,
+        };
+        Ok(Self::at(dir, keystore))
     }
 
-    /// That folder.
-    pub fn at(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
+    /// That folder; made when something is first written to it.
+    pub fn at(dir: impl Into<PathBuf>, keystore: Keystore) -> Self {
+        Self { dir: dir.into(), keystore }
     }
 
     /// Where it is.
@@ -44,27 +94,211 @@ impl Home {
         &self.dir
     }
 
-    /// Whose it is, if somebody has signed in here.
-    pub fn profile(&self) -> Result<Option<Profile>> {
-        Ok(None)
+    /// Where its keys are to be kept.
+    pub fn keystore(&self) -> Keystore {
+        self.keystore
     }
 
-    pub(crate) fn profile_placeholder(&self) -> &Profile {
-        loop {}
+    /// Whose it is, if somebody has signed in here.
+    pub fn profile(&self) -> Result<Option<Profile>> {
+        self.read_json("profile.json")
+    }
+
+    pub(crate) fn set_profile(&self, profile: &Profile) -> Result<()> {
+        self.write_json("profile.json", profile)
+    }
+
+    /// Runs `work` while no other process does. Not to be nested.
+    pub(crate) fn locked<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.make_dir(&self.dir)?;
+        let path = self.dir.join("lock");
+        let lock = private_file(OpenOptions::new().write(true).create(true), &path)?;
+        lock.lock().map_err(|error| io(&path, &error))?;
+        // Dropping the file unlocks it, also on an early return.
+        work()
+    }
+
+    /// The bytes of a file of the home, or none if it is not there.
+    pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.dir.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                refuse_shared(&self.dir)?;
+                refuse_shared(&path)?;
+                Ok(Some(bytes))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io(&path, &error)),
+        }
+    }
+
+    /// Replaces a file of the home: whoever reads it, now or after a crash, gets the old bytes or the new ones.
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.dir.join(name);
+        let dir = path.parent().unwrap_or(&self.dir);
+        self.make_dir(&self.dir)?;
+        self.make_dir(dir)?;
+        let temporary = dir.join(format!(".{}.new", b64u::encode(&system::random::<9>()?)));
+        let written = (|| {
+            let mut file = private_file(OpenOptions::new().write(true).create_new(true), &temporary)?;
+            file.write_all(bytes).map_err(|e| io(&temporary, &e))?;
+            file.sync_all().map_err(|e| io(&temporary, &e))?;
+            drop(file);
+            fs::rename(&temporary, &path).map_err(|e| io(&path, &e))
+        })();
+        if written.is_err() {
+            // Best effort: the error that matters is the first one.
+            let _ = fs::remove_file(&temporary);
+        }
+        written?;
+        sync_dir(dir)
+    }
+
+    pub(crate) fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let Some(bytes) = self.read(name)? else {
+            return Ok(None);
+        };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::Home {
+            path: self.dir.join(name),
+            why: format!("is not as it was written: {error}"),
+        })
+    }
+
+    pub(crate) fn write_json<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        let bytes = serde_json::to_vec(value)
+            .map_err(|error| Error::Internal { why: format!("{name} cannot be written: {error}") })?;
+        self.write(name, &bytes)
+    }
+
+    fn make_dir(&self, dir: &Path) -> Result<()> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(dir).map_err(|error| io(dir, &error))?;
+        refuse_shared(dir)
     }
 }
 
-impl std::str::FromStr for Server {
+/// `$XDG_CONFIG_HOME` or `~/.config` on Unix, `~/Library/Application Support` on macOS, `%APPDATA%` on Windows.
+fn default_dir() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let base = if cfg!(windows) {
+        PathBuf::from(set("APPDATA")?)
+    } else if cfg!(target_os = "macos") {
+        std::env::home_dir()?.join("Library/Application Support")
+    } else if let Some(config) = set("XDG_CONFIG_HOME") {
+        PathBuf::from(config)
+    } else {
+        std::env::home_dir()?.join(".config")
+    };
+    Some(base.join("osmynt"))
+}
+
+/// Opens a file that nobody else may read, from its first moment on.
+fn private_file(options: &mut OpenOptions, path: &Path) -> Result<File> {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options.open(path).map_err(|error| io(path, &error))
+}
+
+/// Somebody else could have read the secrets, or put other logs in place.
+#[cfg(unix)]
+fn refuse_shared(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let metadata = fs::metadata(path).map_err(|error| io(path, &error))?;
+    if metadata.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    let mode = if metadata.is_dir() { 700 } else { 600 };
+    Err(Error::Home {
+        path: path.to_owned(),
+        why: format!(
+            "others on this machine can get at it; run `chmod {mode}` on it, and think about who could have read it"
+        ),
+    })
+}
+
+/// Windows gives a user's own folders to nobody else, by inheritance.
+#[cfg(not(unix))]
+#[allow(clippy::unnecessary_wraps, reason = "one signature on all platforms")]
+fn refuse_shared(_path: &Path) -> Result<()> {
+    Ok(())
+}
+
+/// Makes a rename last through a power failure.
+#[cfg(unix)]
+fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| io(dir, &error))
+}
+
+/// A folder cannot be opened as a file on Windows; the file system orders renames by itself.
+#[cfg(not(unix))]
+#[allow(clippy::unnecessary_wraps, reason = "one signature on all platforms")]
+fn sync_dir(_dir: &Path) -> Result<()> {
+    Ok(())
+}
+
+fn io(path: &Path, error: &std::io::Error) -> Error {
+    Error::Home { path: path.to_owned(), why: error.to_string() }
+}
+
+impl FromStr for Server {
     type Err = Error;
 
-    /// Parses an origin. A path, a query, or `http` to another machine is refused.
+    /// Parses an origin. A path, a query, a user, or `http` to another machine is refused.
     fn from_str(text: &str) -> Result<Self> {
-        Ok(Self(text.to_owned()))
+        let refuse = |why: &str| Error::usage(format!("\"{text}\" is not a service's address: {why}"));
+        let uri: Uri = text.parse().map_err(|_| refuse("write it like https://osmynt.example"))?;
+        let authority = uri.authority().ok_or_else(|| refuse("write it like https://osmynt.example"))?;
+        if authority.as_str().contains('@') {
+            return Err(refuse("it must not name a user"));
+        }
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() || text.contains('#') {
+            return Err(refuse("it must end after the host and port"));
+        }
+        let scheme = match uri.scheme_str() {
+            Some("https") => "https",
+            Some("http") if is_this_machine(authority.host()) => "http",
+            Some("http") => return Err(refuse("only https is safe to another machine")),
+            _ => return Err(refuse("it must begin with https://")),
+        };
+        Ok(Self(format!("{scheme}://{authority}")))
     }
+}
+
+impl Server {
+    /// The origin.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn is_plain(&self) -> bool {
+        self.0.starts_with("http://")
+    }
+}
+
+/// RFC 6761 section 6.3 for the name, RFC 1122 and RFC 4291 for the addresses.
+fn is_this_machine(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl std::fmt::Display for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl Serialize for Server {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Server {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
     }
 }

@@ -15,17 +15,20 @@
 
 pub mod error;
 pub mod home;
+pub mod http;
+pub mod keys;
+pub mod seal;
 pub mod share;
 pub mod signin;
+mod system;
 pub mod team;
-
-mod placeholder;
+pub mod vault;
 
 pub use error::{Class, Error, Result};
-pub use home::{Home, Profile, Server};
-pub use placeholder::{
-    Base, DeviceId, Header, InviteId, Kind, Lines, Role, SnippetId, TeamId, Time, UserId,
-};
+pub use home::{Home, Keystore, Profile, Server};
+pub use osmynt_core::snippet::{Base, Header, Kind, Lines};
+pub use osmynt_core::teamlog::Role;
+pub use osmynt_core::{DeviceId, InviteId, SnippetId, TeamId, Time, UserId};
 pub use share::{Audience, Draft, Listing, Opened, Recipients, Rejected, Shared, Snippet};
 pub use signin::{Handshake, Me, Standing};
 pub use team::{Invitation, Invite, Member, Person, Team, TeamSummary};
@@ -36,17 +39,17 @@ pub use team::{Invitation, Invite, Member, Person, Team, TeamSummary};
 /// it learned, so that several processes may use one home at a time.
 #[derive(Debug)]
 pub struct Client {
-    home: Home,
+    profile: Profile,
 }
 
 impl Client {
     /// Opens the home of somebody who has signed in. [`Error::NotSignedIn`] otherwise. Talks to nobody.
     pub fn open(home: Home) -> Result<Self> {
-        Ok(Self { home })
+        Ok(Self { profile: home.profile()?.ok_or(Error::NotSignedIn)? })
     }
 
     /// Whose home this is, and of which service.
     pub fn profile(&self) -> &Profile {
-        self.home.profile_placeholder()
+        &self.profile
     }
 }

@@ -1,8 +1,6 @@
 //! Snippets: share, list, open, delete, export.
 
-use crate::{
-    Base, Client, DeviceId, Error, Header, Kind, Lines, Person, Result, SnippetId, TeamId, Time,
-};
+use crate::{Base, Client, DeviceId, Error, Header, Kind, Lines, Person, Result, SnippetId, TeamId, Time};
 use std::time::Duration;
 
 /// What somebody wants to share. `size` of the header is counted from `content`.
@@ -133,11 +131,7 @@ impl Client {
 
     /// Finds a snippet by its id or a part of it: its beginning or its end, 4 characters or more (ids made at about the same time begin
     /// alike). Looks in `team`, or in all the caller's teams.
-    pub fn find_snippet(
-        &self,
-        team: Option<TeamId>,
-        selector: &str,
-    ) -> Result<(TeamId, SnippetId)> {
+    pub fn find_snippet(&self, team: Option<TeamId>, selector: &str) -> Result<(TeamId, SnippetId)> {
         let _ = (team, selector);
         Err(Error::NotSignedIn)
     }

@@ -71,7 +71,7 @@ pub struct Invite {
     /// When it expires.
     pub expires: Time,
     /// How many more may use it.
-    pub uses_left: u64,
+    pub uses_left: u32,
 }
 
 /// A new invitation.
@@ -109,13 +109,7 @@ impl Client {
     }
 
     /// Makes an invitation that expires after `lifetime` (at most 30 days) and that `uses` people (1 to 100) can use.
-    pub fn invite(
-        &self,
-        team: TeamId,
-        role: Role,
-        lifetime: Duration,
-        uses: u64,
-    ) -> Result<Invitation> {
+    pub fn invite(&self, team: TeamId, role: Role, lifetime: Duration, uses: u32) -> Result<Invitation> {
         let _ = (team, role, lifetime, uses);
         Err(Error::NotSignedIn)
     }

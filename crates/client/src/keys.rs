@@ -1,0 +1,142 @@
+//! A device's keys: what it signs with, and what others seal to.
+
+use std::fmt;
+
+use osmynt_core::{Hash, KeyId, Payload, PublicKey, Refusal, Time, Unverified, Verified, b64u, signing_input};
+use p256::ecdsa::{
+    Signature, SigningKey, VerifyingKey,
+    signature::{Signer as _, Verifier as _},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use zeroize::Zeroizing;
+
+use crate::seal::Prekey;
+use crate::{Error, Result};
+
+/// A private ECDSA P-256 key that signs statements. Wiped when dropped.
+#[derive(Clone)]
+pub struct Signer {
+    key: SigningKey,
+    public: PublicKey,
+}
+
+/// Everything private that one device has.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceKeys {
+    /// Signs everything the device says; its thumbprint is the device id.
+    pub signer: Signer,
+    /// Signed prekeys, oldest first. The last one is published; the earlier ones open what was sealed to them.
+    prekeys: Vec<StoredPrekey>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredPrekey {
+    made_at: Time,
+    secret: Prekey,
+}
+
+impl DeviceKeys {
+    /// New keys. `random` gives 32 fresh bytes at each call.
+    pub fn generate(now: Time, mut random: impl FnMut() -> Result<[u8; 32]>) -> Result<Self> {
+        let signer = Signer::generate(&mut random)?;
+        let secret = Prekey::derive(&Zeroizing::new(random()?))?;
+        Ok(Self { signer, prekeys: vec![StoredPrekey { made_at: now, secret }] })
+    }
+
+    /// The published prekey, and when it was made. Keys read from a vault always have one.
+    pub fn current_prekey(&self) -> Option<(&Prekey, Time)> {
+        self.prekeys.last().map(|stored| (&stored.secret, stored.made_at))
+    }
+
+    /// The prekey of that id, current or earlier.
+    pub fn prekey(&self, id: &KeyId) -> Option<&Prekey> {
+        self.prekeys.iter().map(|stored| &stored.secret).find(|prekey| prekey.id() == *id)
+    }
+}
+
+impl Signer {
+    /// A new key. `random` gives 32 fresh bytes at each call; it is asked again in the one case of 2^32 where they are
+    /// no scalar of the curve (FIPS 186-5, appendix A.2.2).
+    pub fn generate(mut random: impl FnMut() -> Result<[u8; 32]>) -> Result<Self> {
+        const ATTEMPTS: usize = 8;
+        for _ in 0..ATTEMPTS {
+            if let Ok(signer) = Self::from_scalar(&Zeroizing::new(random()?)) {
+                return Ok(signer);
+            }
+        }
+        Err(Error::Internal { why: "the operating system's random numbers are not random".to_owned() })
+    }
+
+    /// The key with this private scalar, big-endian; refused when it is zero or not below the order of the curve.
+    pub fn from_scalar(scalar: &[u8; 32]) -> Result<Self> {
+        let refuse = || Error::usage("these bytes are no private key");
+        let key = SigningKey::from_slice(scalar).map_err(|_| refuse())?;
+        let public = PublicKey::from(p256::PublicKey::from(key.verifying_key()));
+        Ok(Self { key, public })
+    }
+
+    /// The private scalar, big-endian.
+    pub fn scalar(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.key.to_bytes().into())
+    }
+
+    /// The public half.
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// The thumbprint (RFC 7638): `kid`, device id or invite id.
+    pub fn kid(&self) -> Hash {
+        self.public.thumbprint()
+    }
+
+    /// Signs a statement: a compact JWS, ES256 with deterministic nonces (RFC 6979).
+    pub fn sign<T: Payload>(&self, payload: &T) -> Result<String> {
+        let mut compact = signing_input(self.kid(), payload)?;
+        let signature: Signature = self.key.sign(compact.as_bytes());
+        compact.push('.');
+        compact.push_str(&b64u::encode(&signature.to_bytes()));
+        Ok(compact)
+    }
+}
+
+/// Parses a compact statement and checks its signature with `key` and that it names it.
+pub fn verify<T: Payload>(compact: &str, key: &PublicKey) -> Result<Verified<T>, Refusal> {
+    verify_parsed(Unverified::parse(compact)?, key)
+}
+
+/// The same for a statement that had to be parsed to find its key.
+pub fn verify_parsed<T: Payload>(statement: Unverified<T>, key: &PublicKey) -> Result<Verified<T>, Refusal> {
+    let fits = es256_fits(key, statement.signing_input(), statement.signature());
+    statement.verified(key, fits)
+}
+
+/// ECDSA P-256 with SHA-256, signature as r ‖ s (RFC 7518 section 3.4).
+fn es256_fits(key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> bool {
+    let Ok(key) = VerifyingKey::from_sec1_bytes(&key.to_sec1()) else {
+        return false;
+    };
+    Signature::from_slice(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signer({})", self.kid())
+    }
+}
+
+impl Serialize for Signer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&Zeroizing::new(b64u::encode(self.scalar().as_slice())))
+    }
+}
+
+impl<'de> Deserialize<'de> for Signer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        let scalar = b64u::decode_array(&text).map_err(|_| D::Error::custom("not a private key"))?;
+        Self::from_scalar(&Zeroizing::new(scalar)).map_err(D::Error::custom)
+    }
+}
