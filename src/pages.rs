@@ -1,0 +1,187 @@
+//! The HTML that people see: no script, one style, everything that comes from outside escaped.
+
+use std::fmt::Write as _;
+
+use osmynt_core::Hash;
+use worker::{Headers, Response, ResponseBuilder};
+
+use crate::problem::Problem;
+use crate::routes::Call;
+
+/// A page of the service.
+pub(crate) struct Page<'a> {
+    pub(crate) title: &'a str,
+    /// What stands below the title.
+    pub(crate) body: Html,
+    pub(crate) status: u16,
+    /// An origin besides this one to which the page's form may lead. Browsers apply `form-action` to the redirects that
+    /// follow a form as well.
+    pub(crate) form_leads_to: Option<&'a str>,
+}
+
+impl Page<'_> {
+    /// The page, as an answer.
+    pub(crate) fn response(&self) -> Result<Response, Problem> {
+        let Self { title, body: Html(body), status, form_leads_to } = self;
+        let title = escape(title);
+        let html = format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title} · Osmynt</title>\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n<style>{STYLE}</style>\n</head>\n\
+             <body>\n<main>\n<h1>{title}</h1>\n{body}</main>\n</body>\n</html>\n"
+        );
+        let headers = Headers::new();
+        headers.set("Content-Type", "text/html; charset=utf-8")?;
+        headers.set("Content-Security-Policy", &policy(*form_leads_to))?;
+        Ok(ResponseBuilder::new().with_status(*status).with_headers(headers).fixed(html.into_bytes()))
+    }
+}
+
+/// HTML that is safe to send: built by [`Html::p`] and the like, which escape what they are given.
+#[derive(Default)]
+pub(crate) struct Html(String);
+
+impl Html {
+    /// A paragraph of plain text.
+    #[must_use]
+    pub(crate) fn p(self, text: &str) -> Self {
+        self.raw(&format!("<p>{}</p>\n", escape(text)))
+    }
+
+    /// A command to type, or another text to take as it is.
+    #[must_use]
+    pub(crate) fn command(self, text: &str) -> Self {
+        self.raw(&format!("<pre><code>{}</code></pre>\n", escape(text)))
+    }
+
+    /// Names with their values. The values are set apart from the text around them, whatever their script's direction.
+    #[must_use]
+    pub(crate) fn facts(self, facts: &[(&str, &str)]) -> Self {
+        let mut list = String::new();
+        for (name, value) in facts {
+            // Writing to a String does not fail.
+            let _ = writeln!(list, "<dt>{}</dt><dd><bdi>{}</bdi></dd>", escape(name), escape(value));
+        }
+        self.raw(&format!("<dl>\n{list}</dl>\n"))
+    }
+
+    /// A form with hidden fields and buttons that are sent under one name: (value, label).
+    #[must_use]
+    pub(crate) fn form(self, action: &str, hidden: &[(&str, &str)], name: &str, buttons: &[(&str, &str)]) -> Self {
+        let mut inside = String::new();
+        for (name, value) in hidden {
+            let _ = write!(inside, "<input type=\"hidden\" name=\"{}\" value=\"{}\">", escape(name), escape(value));
+        }
+        for (value, label) in buttons {
+            let (name, value, label) = (escape(name), escape(value), escape(label));
+            let _ = write!(inside, "<button name=\"{name}\" value=\"{value}\">{label}</button> ");
+        }
+        self.raw(&format!("<form method=\"post\" action=\"{}\">{inside}</form>\n", escape(action)))
+    }
+
+    /// HTML that is written in this program.
+    #[must_use]
+    pub(crate) fn raw(mut self, html: &str) -> Self {
+        self.0.push_str(html);
+        self
+    }
+}
+
+/// `GET /`
+pub(crate) async fn home(call: Call) -> Result<Response, Problem> {
+    let body = Html::default()
+        .p("This is the address of an Osmynt service: people share code through it, end-to-end encrypted. \
+            It holds no key and can read nothing of what they share.")
+        .p("There is nothing to do here in a browser. In a terminal, sign in with:")
+        .command(&format!("osmynt login {}", call.config.origin));
+    Page { title: "Osmynt", body, status: 200, form_leads_to: None }.response()
+}
+
+/// `GET /join`. What makes the link an invitation stands in its fragment, which browsers do not send.
+pub(crate) async fn join(_call: Call) -> Result<Response, Problem> {
+    let body = Html::default()
+        .p("This link is an invitation to a team. Keep it to yourself: whoever has it can use it.")
+        .p("To accept it, copy the whole link from the address bar, with everything after the #, and run in a terminal:")
+        .command("osmynt team join 'LINK'")
+        .p("The part after the # is a key. Your browser has not sent it to this service, and this page has not read it.");
+    Page { title: "You are invited to a team", body, status: 200, form_leads_to: None }.response()
+}
+
+/// What went wrong, for a person.
+pub(crate) fn problem(problem: &Problem) -> worker::Result<Response> {
+    let refusal = &problem.refusal;
+    let body = Html::default().p(&refusal.detail);
+    let page = Page { title: refusal.code.title(), body, status: refusal.code.status(), form_leads_to: None };
+    // A page that cannot be built leaves the problem itself, which is at least readable.
+    page.response().or_else(|_| problem.response())
+}
+
+/// Nothing may be loaded but the style, by its hash; nobody may frame the page.
+fn policy(form_leads_to: Option<&str>) -> String {
+    // CSP takes base64 with padding; 32 bytes have one character of it.
+    let style = Hash::of(STYLE.as_bytes()).to_string().replace('-', "+").replace('_', "/");
+    let form = form_leads_to.map(|origin| format!(" {origin}")).unwrap_or_default();
+    format!(
+        "default-src 'none'; style-src 'sha256-{style}='; form-action 'self'{form}; \
+         frame-ancestors 'none'; base-uri 'none'"
+    )
+}
+
+/// Text as it stands in HTML, between tags and in quoted attributes.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+const STYLE: &str = "
+:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --line: #8b949e; --accent: #0a5cc2; --on-accent: #fff }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --accent: #79b8ff; --on-accent: #0d1117 } }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 1.0625rem/1.6 system-ui, sans-serif }
+main { max-width: 36rem; margin: 0 auto; padding: 3rem 1.25rem }
+h1 { font-size: 1.5rem; line-height: 1.25 }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; padding: 1rem; border: 1px solid var(--line); border-radius: .5rem }
+dt { font-weight: 600 }
+dd { margin: 0; overflow-wrap: anywhere }
+pre { padding: .75rem 1rem; border: 1px solid var(--line); border-radius: .5rem; overflow-x: auto }
+button, input { font: inherit; padding: .5rem 1rem; border: 1px solid var(--line); border-radius: .5rem; background: var(--paper); color: var(--ink) }
+button { cursor: pointer }
+button:first-of-type { border-color: var(--accent); background: var(--accent); color: var(--on-accent) }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_outside_stays_text_between_tags_and_in_attributes() {
+        let hostile = r#"</bdi><script>alert('&')</script>" onclick="x"#;
+        let Html(html) = Html::default().p(hostile).command(hostile).facts(&[("Device", hostile)]).form(
+            "/",
+            &[("token", hostile)],
+            "decision",
+            &[("approve", hostile)],
+        );
+        assert!(!html.contains("<script") && !html.contains("alert('"), "{html}");
+        assert!(!html.contains("onclick=\"x\""), "{html}");
+        assert_eq!(html.matches("&lt;/bdi&gt;&lt;script&gt;alert(&#39;&amp;&#39;)").count(), 5);
+    }
+
+    #[test]
+    fn the_policy_allows_the_style_by_its_hash_and_nothing_else() {
+        let policy = policy(Some("https://github.com"));
+        assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+        assert!(policy.contains("; form-action 'self' https://github.com; frame-ancestors 'none'; base-uri 'none'"));
+        assert!(!policy.contains("unsafe"));
+    }
+}

@@ -1,0 +1,332 @@
+//! The index of the API: every route, who may call it, and what answers. Then: how a request finds its route.
+
+use std::pin::Pin;
+use std::str::FromStr;
+
+use osmynt_core::limits::JSON_BODY_BYTES;
+use osmynt_core::{Code, Refusal, TeamId, Time};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use worker::url::form_urlencoded;
+use worker::{Date, Env, Method, Request, Response, Url, console_error, console_log};
+
+use crate::auth::{self, Caller, Member, Visitor};
+use crate::config::Config;
+use crate::db::With;
+use crate::problem::Problem;
+use crate::tokens::Issuer;
+use crate::{me, pages, signin, snippets, team};
+use Access::{AnyDevice, AnyMember, AnyVisitor, Anybody, Device, Page};
+
+/// Every route of the service, as in section 10 of the protocol.
+#[rustfmt::skip]
+const ROUTES: &[Route] = &[
+    // People, in a browser.
+    get("/",                                    Page(|call| Box::pin(pages::home(call)))),
+    get("/join",                                Page(|call| Box::pin(pages::join(call)))),
+    get("/sign-in",                             Page(|call| Box::pin(signin::browser::ask(call)))),
+    post("/sign-in",                            Page(|call| Box::pin(signin::browser::go_to_github(call)))),
+    get("/sign-in/callback",                    Page(|call| Box::pin(signin::browser::return_from_github(call)))),
+    get("/sign-in/confirm",                     Page(|call| Box::pin(signin::browser::ask_to_confirm(call)))),
+    post("/sign-in/confirm",                    Page(|call| Box::pin(signin::browser::decide(call)))),
+    get("/sign-in/done",                        Page(|call| Box::pin(signin::browser::done(call)))),
+
+    // Sign-in, for clients.
+    post("/v1/handshakes",                      Anybody(|call| Box::pin(signin::start(call)))),
+    post("/v1/tokens",                          Anybody(|call| Box::pin(signin::tokens(call)))),
+
+    // The caller.
+    get("/v1/me",                               AnyDevice(|call, caller| Box::pin(me::show(call, caller)))),
+    get("/v1/me/log",                           AnyDevice(|call, caller| Box::pin(me::log(call, caller)))),
+    post("/v1/me/log",                          AnyDevice(|call, caller| Box::pin(me::append(call, caller)))),
+    put("/v1/me/prekey",                        Device(|call, caller| Box::pin(me::renew_prekey(call, caller)))),
+
+    // Teams.
+    get("/v1/teams",                            Device(|call, caller| Box::pin(team::list(call, caller)))),
+    post("/v1/teams",                           Device(|call, caller| Box::pin(team::create(call, caller)))),
+    get("/v1/teams/{team}",                     AnyMember(With::HeadsAndProfiles, |call, member| Box::pin(team::show(call, member)))),
+    get("/v1/teams/{team}/log",                 AnyVisitor(|call, visitor| Box::pin(team::log(call, visitor)))),
+    post("/v1/teams/{team}/commits",            AnyVisitor(|call, visitor| Box::pin(team::commit(call, visitor)))),
+    get("/v1/teams/{team}/directory",           AnyVisitor(|call, visitor| Box::pin(team::directory(call, visitor)))),
+    get("/v1/teams/{team}/envelopes",           AnyMember(With::Nothing, |call, member| Box::pin(team::envelopes(call, member)))),
+
+    // Snippets.
+    get("/v1/teams/{team}/snippets",            AnyMember(With::Nothing, |call, member| Box::pin(snippets::list(call, member)))),
+    put("/v1/teams/{team}/snippets/{snippet}",  AnyMember(With::Heads, |call, member| Box::pin(snippets::share(call, member)))),
+    get("/v1/teams/{team}/snippets/{snippet}",  AnyMember(With::Nothing, |call, member| Box::pin(snippets::open(call, member)))),
+    delete("/v1/teams/{team}/snippets/{snippet}", AnyMember(With::Nothing, |call, member| Box::pin(snippets::delete(call, member)))),
+
+    get("/healthz",                             Anybody(|call| Box::pin(healthz(call)))),
+];
+
+/// Who may call a route, and its handler, which is given what that establishes.
+enum Access {
+    /// A person in a browser. What goes wrong is shown as a page.
+    Page(fn(Call) -> Answer),
+    /// No token is needed.
+    Anybody(fn(Call) -> Answer),
+    /// Any device with an open session, also one that is not in its user's log yet.
+    AnyDevice(fn(Call, Caller) -> Answer),
+    /// A device that is active in its user's log.
+    Device(fn(Call, Caller) -> Answer),
+    /// A member of the team in the path.
+    AnyMember(With, fn(Call, Member) -> Answer),
+    /// A member of the team in the path or somebody who may have an invitation to it, which the handler checks.
+    AnyVisitor(fn(Call, Visitor) -> Answer),
+}
+
+/// What a handler gives: an answer, or why not.
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>>>>;
+
+struct Route {
+    method: Method,
+    /// A name in braces stands for one segment.
+    pattern: &'static str,
+    access: Access,
+}
+
+const fn get(pattern: &'static str, access: Access) -> Route {
+    Route { method: Method::Get, pattern, access }
+}
+
+const fn post(pattern: &'static str, access: Access) -> Route {
+    Route { method: Method::Post, pattern, access }
+}
+
+const fn put(pattern: &'static str, access: Access) -> Route {
+    Route { method: Method::Put, pattern, access }
+}
+
+const fn delete(pattern: &'static str, access: Access) -> Route {
+    Route { method: Method::Delete, pattern, access }
+}
+
+/// A request on its way to a handler.
+pub(crate) struct Call {
+    pub(crate) request: Request,
+    pub(crate) env: Env,
+    pub(crate) config: Config,
+    /// One time for all of the request.
+    pub(crate) now: Time,
+    url: Url,
+    params: Params,
+}
+
+impl Call {
+    /// The team in the path. A text that is no id names a team that does not exist.
+    pub(crate) fn team(&self) -> Result<TeamId, Problem> {
+        self.param("team").map_err(|_| Problem::not_found())
+    }
+
+    /// A segment of the path, by its name in the pattern. `invalid-request` if it is not one.
+    pub(crate) fn param<T: FromStr<Err = Refusal>>(&self, name: &str) -> Result<T, Problem> {
+        let found = self.params.iter().find(|(param, _)| *param == name);
+        Ok(found.map_or("", |(_, value)| value).parse()?)
+    }
+
+    /// A query parameter; none if it is absent. `invalid-request` if it is not what it should be.
+    pub(crate) fn query<T: FromStr>(&self, name: &str) -> Result<Option<T>, Problem> {
+        let value = self.url.query_pairs().find(|(param, _)| param == name);
+        let value = value.map(|(_, value)| value.parse()).transpose();
+        value.map_err(|_| Problem::new(Code::InvalidRequest, format!("The query parameter `{name}` is not valid.")))
+    }
+
+    /// The length of the body, as stated before it is read. `invalid-request` if it is not.
+    pub(crate) fn content_length(&self) -> Result<u64, Problem> {
+        let stated = self.request.headers().get("Content-Length")?;
+        stated
+            .and_then(|length| length.parse().ok())
+            .ok_or_else(|| Problem::new(Code::InvalidRequest, "A request with a body states its Content-Length."))
+    }
+
+    /// The body, as JSON. `too-large` before it is read, `invalid-request` if it is not what the route takes.
+    pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
+        serde_json::from_slice(&self.body().await?).map_err(|error| {
+            // Not the error's text, which quotes the body.
+            let (line, column) = (error.line(), error.column());
+            let detail = format!("The body is not the JSON that this route takes, at line {line}, column {column}.");
+            Problem::new(Code::InvalidRequest, detail)
+        })
+    }
+
+    /// The body, as a form that a browser sent. Of a field that comes twice the first counts.
+    pub(crate) async fn form(&mut self) -> Result<Form, Problem> {
+        let body = self.body().await?;
+        Ok(Form(form_urlencoded::parse(&body).into_owned().collect()))
+    }
+
+    /// Mints and opens tokens.
+    pub(crate) fn issuer(&self) -> Issuer<'_> {
+        Issuer::new(&self.config.jwt_secret, &self.config.origin)
+    }
+
+    async fn body(&mut self) -> Result<Vec<u8>, Problem> {
+        if self.content_length()? > JSON_BODY_BYTES {
+            return Err(Problem::new(Code::TooLarge, "A body has at most 1 MiB."));
+        }
+        Ok(self.request.bytes().await?)
+    }
+}
+
+/// The fields of a form.
+pub(crate) struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// A field; empty if it is absent.
+    pub(crate) fn field(&self, name: &str) -> &str {
+        self.0.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value)
+    }
+}
+
+/// The answer to any request. Writes one line to the log, without anything that tells who called or for what.
+pub(crate) async fn serve(request: Request, env: Env) -> worker::Result<Response> {
+    let started = Date::now().as_millis();
+    let method = request.method();
+    let path = request.path();
+    let found = find(&method, &path);
+    let (pattern, is_page) =
+        found.as_ref().map_or(("none", false), |(route, _)| (route.pattern, matches!(route.access, Page(_))));
+    let answer = match found {
+        Some((route, params)) => run(route, params, request, env, started).await,
+        None => Err(Problem::not_found()),
+    };
+    let (mut response, code) = match answer {
+        Ok(response) => (response, None),
+        Err(problem) => {
+            if let Some(internal) = &problem.internal {
+                console_error!("{}", to_json(&Fault { route: pattern, code: problem.refusal.code.as_str(), internal }));
+            }
+            let response = if is_page { pages::problem(&problem)? } else { problem.response()? };
+            (response, Some(problem.refusal.code.as_str()))
+        }
+    };
+    harden(&mut response)?;
+    let ms = Date::now().as_millis().saturating_sub(started);
+    let status = response.status_code();
+    console_log!("{}", to_json(&Line { method: method.as_ref(), route: pattern, status, ms, code }));
+    Ok(response)
+}
+
+async fn run(route: &Route, params: Params, request: Request, env: Env, now: u64) -> Result<Response, Problem> {
+    let config = Config::from_env(&env)?;
+    let url = request.url()?;
+    // The Workers clock counts milliseconds.
+    let call = Call { request, env, config, now: Time(now / 1000), url, params };
+    match &route.access {
+        Page(handler) | Anybody(handler) => handler(call).await,
+        AnyDevice(handler) => {
+            let caller = auth::session(&call).await?;
+            handler(call, caller).await
+        }
+        Device(handler) => {
+            let caller = auth::device(&call).await?;
+            handler(call, caller).await
+        }
+        AnyMember(with, handler) => {
+            let member = auth::member(&call, *with).await?;
+            handler(call, member).await
+        }
+        AnyVisitor(handler) => {
+            let visitor = auth::visitor(&call).await?;
+            handler(call, visitor).await
+        }
+    }
+}
+
+/// What every answer says to browsers and caches, whatever it is. A page sets a policy of its own.
+fn harden(response: &mut Response) -> worker::Result<()> {
+    let headers = response.headers_mut();
+    headers.set("Cache-Control", "no-store")?;
+    headers.set("X-Content-Type-Options", "nosniff")?;
+    headers.set("Referrer-Policy", "no-referrer")?;
+    if !headers.has("Content-Security-Policy")? {
+        headers.set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")?;
+    }
+    Ok(())
+}
+
+async fn healthz(_call: Call) -> Result<Response, Problem> {
+    #[derive(Serialize)]
+    struct Health {
+        status: &'static str,
+    }
+    Ok(Response::from_json(&Health { status: "ok" })?)
+}
+
+/// The line that each request leaves in the log.
+#[derive(Serialize)]
+struct Line<'a> {
+    method: &'a str,
+    /// The pattern, never the path.
+    route: &'static str,
+    status: u16,
+    ms: u64,
+    code: Option<&'static str>,
+}
+
+/// The line that a fault of the service, or of what it depends on, leaves besides.
+#[derive(Serialize)]
+struct Fault<'a> {
+    route: &'static str,
+    code: &'static str,
+    internal: &'a str,
+}
+
+fn to_json(line: &impl Serialize) -> String {
+    serde_json::to_string(line).unwrap_or_default()
+}
+
+type Params = Vec<(&'static str, String)>;
+
+fn find(method: &Method, path: &str) -> Option<(&'static Route, Params)> {
+    let mut of_method = ROUTES.iter().filter(|route| route.method == *method);
+    of_method.find_map(|route| Some((route, matched(route.pattern, path)?)))
+}
+
+/// The values for the names in braces, if the path is of the pattern.
+fn matched(pattern: &'static str, path: &str) -> Option<Params> {
+    let mut params = Params::new();
+    let mut segments = path.split('/');
+    for expected in pattern.split('/') {
+        let segment = segments.next()?;
+        match expected.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+            Some(name) if !segment.is_empty() => params.push((name, segment.to_owned())),
+            None if segment == expected => {}
+            _ => return None,
+        }
+    }
+    segments.next().is_none().then_some(params)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern_of(method: Method, path: &str) -> Option<(&'static str, Params)> {
+        find(&method, path).map(|(route, params)| (route.pattern, params))
+    }
+
+    #[test]
+    fn a_path_finds_its_route_and_gives_its_values() {
+        let (pattern, params) = pattern_of(Method::Get, "/v1/teams/T/snippets/S").unwrap();
+        assert_eq!(pattern, "/v1/teams/{team}/snippets/{snippet}");
+        assert_eq!(params, [("team", "T".to_owned()), ("snippet", "S".to_owned())]);
+        assert_eq!(pattern_of(Method::Get, "/").unwrap().0, "/");
+    }
+
+    #[test]
+    fn a_path_that_is_longer_shorter_or_has_an_empty_value_finds_nothing() {
+        for path in ["", "/v1", "/v1/me/", "/v1/me/log/x", "/v1/teams/", "/v1/teams//log", "//v1/me", "/V1/me"] {
+            assert_eq!(pattern_of(Method::Get, path), None, "{path}");
+        }
+        assert_eq!(pattern_of(Method::Delete, "/v1/me"), None);
+    }
+
+    #[test]
+    fn no_route_hides_another() {
+        for route in ROUTES {
+            let path = route.pattern.replace(['{', '}'], "");
+            assert_eq!(pattern_of(route.method.clone(), &path).unwrap().0, route.pattern);
+        }
+    }
+}
