@@ -218,10 +218,16 @@ class Person {
     const child = this.#start(["--json", "login", "--server", service.url, "--no-browser", "--name", `${this}'s laptop`]);
     const ended = finished(child);
     let signedIn = false;
-    for await (const line of createInterface({ input: child.stdout })) {
-      const event = JSON.parse(line);
-      if (event.event === "verification") await approve(event.verification_uri_complete, this.name);
-      if (event.event === "signed-in") signedIn = true;
+    try {
+      for await (const line of createInterface({ input: child.stdout })) {
+        const { event, ...about } = JSON.parse(line);
+        signedIn ||= event === "signed-in";
+        if (event !== "verification") continue;
+        const page = await approve(about.verification_uri_complete, this.name);
+        if (page.status !== 200) throw new Failure(`The browser of ${this} ended on a page that says: ${page.text}`);
+      }
+    } finally {
+      child.kill();
     }
     const { code, stderr } = await ended;
     if (code !== 0 || !signedIn) throw new Failure(`${this} could not sign in (${code}): ${stderr}`);

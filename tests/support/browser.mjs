@@ -8,12 +8,13 @@ import { request } from "node:http";
  * - `deny`: presses the button that refuses instead
  * - `cancel`: turns back at GitHub
  *
- * Gives the page it ended on, as `Browser.open` does.
+ * Gives the page it ended on, as `Browser.open` does: the last one, or the first that says that something is wrong.
  */
 export async function approve(verificationUri, login, { deny = false, cancel = false, browser = new Browser() } = {}) {
   let page = await browser.open(verificationUri);
   // Start, GitHub, confirmation, end; a few more in case a page is put between.
   for (let step = 0; step < 8; step += 1) {
+    if (page.status >= 400) return page;
     const button =
       page.button("as", cancel ? "" : login) ?? page.button("decision", deny ? "deny" : "approve") ?? page.onlyButton();
     if (!button) return page;
