@@ -409,25 +409,30 @@ describe("a team's log", () => {
     const invitation = () => makeKeyPair("ECDSA").then(({ jwk }) => jwk);
     const invite = async (role) => ({ type: "invite.created", key: await invitation(), role, uses: 1, exp: NOW + 1 });
     const box = await sealBox(makeSecretKey(), utf8("x"), "");
+    const [OK, NO] = [null, "forbidden"];
     const events = [
-      // event, then who may: owner, admin, member
-      [await invite("member"), [true, true, false]],
-      [await invite("admin"), [true, true, false]],
-      [await invite("owner"), [true, false, false]],
-      [{ type: "member.removed", user: member.user }, [true, true, false]],
-      [{ type: "member.removed", user: admin.user }, [true, false, false]],
-      [{ type: "member.removed", user: owner.user }, [false, false, false]],
-      [{ type: "member.left" }, [false, true, true]],
-      [{ type: "role.changed", user: member.user, role: "admin" }, [true, false, false]],
-      [{ type: "role.changed", user: owner.user, role: "admin" }, [false, false, false]],
-      [{ type: "policy.changed", policy: { max_epoch_age: 7200 } }, [true, false, false]],
-      [{ type: "profile.changed", epoch: 3, profile: box }, [true, true, false]],
+      // event, then the answer to owner, admin and member
+      [await invite("member"), [OK, OK, NO]],
+      [await invite("admin"), [OK, OK, NO]],
+      [await invite("owner"), [OK, NO, NO]],
+      [{ type: "member.removed", user: member.user }, [OK, OK, NO]],
+      [{ type: "member.removed", user: admin.user }, [OK, NO, NO]],
+      [{ type: "member.removed", user: owner.user }, [NO, NO, NO]],
+      [{ type: "member.left" }, ["conflict", OK, OK]],
+      [{ type: "role.changed", user: member.user, role: "admin" }, [OK, NO, NO]],
+      [{ type: "role.changed", user: owner.user, role: "admin" }, ["conflict", NO, NO]],
+      [{ type: "policy.changed", policy: { max_epoch_age: 7200 } }, [OK, NO, NO]],
+      [{ type: "profile.changed", epoch: 3, profile: box }, [OK, OK, NO]],
+      [{ type: "role.changed", user: member.user, role: "member" }, ["conflict", NO, NO]],
+      [{ type: "role.changed", user: stranger.user, role: "member" }, ["not-found", NO, NO]],
+      [{ type: "member.removed", user: stranger.user }, ["not-found", "not-found", NO]],
     ];
-    for (const [event, allowed] of events) {
+    for (const [event, answers] of events) {
       for (const [index, person] of [owner, admin, member, stranger].entries()) {
         team.log = before;
-        if (allowed[index]) await team.append(person, event);
-        else await refuses("forbidden", () => team.append(person, event));
+        const code = [...answers, NO][index];
+        if (code === OK) await team.append(person, event);
+        else await refuses(code, () => team.append(person, event));
       }
     }
   });

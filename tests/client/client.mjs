@@ -32,6 +32,15 @@ async function distrust(checks) {
   }
 }
 
+/** The code of a refusal for want of a key, which is nobody's fault: a device has no keys from before it was added. */
+const NO_KEY = "not-found";
+
+const orNull = (key) =>
+  key.catch((error) => {
+    if (error instanceof Refused && error.code === NO_KEY) return null;
+    throw error;
+  });
+
 const DEFAULT_POLICY = { max_epoch_age: 30 * 24 * 3600 };
 const ATTEMPTS = 5;
 
@@ -230,7 +239,7 @@ export class Client {
       const rotation = log.past.find(({ event }) => event.type === "key.rotated" && event.epoch === epoch);
       const { envelopes } = await this.api.envelopes(log.team, epoch);
       const found = envelopes.find((each) => each.epoch === epoch);
-      require(found !== undefined, "not-found", "this device was not given the key of that epoch");
+      require(found !== undefined, NO_KEY, "this device was not given the key of that epoch");
       this.teamKeys.set(name, await distrust(() => this.openTeamKey(log.team, epoch, rotation, found.envelope)));
     }
     return this.teamKeys.get(name);
@@ -254,10 +263,7 @@ export class Client {
     for (const plain of [0, 1]) {
       if (plain === 1 && this.linkNames.has(view.log.team)) return this.linkNames.get(view.log.team);
       for (const { event } of sealed.filter((each) => byRole(each) === plain)) {
-        const key = await this.teamKey(view, event.epoch).catch((error) => {
-          if (error.code === "not-found") return null;
-          throw error;
-        });
+        const key = await orNull(this.teamKey(view, event.epoch));
         if (key !== null) return (await distrust(() => openProfile(key, view.log.team, event.epoch, event.profile))).name;
       }
     }
@@ -457,7 +463,7 @@ export class Client {
     return { statement: payload, ...(await distrust(() => openContent(contentKey, payload, ciphertext))) };
   }
 
-  /** The verified snippets that this device can open: `[{ statement, header, receivedAt }]`, newest first. */
+  /** The verified snippets for this user: `[{ statement, header, receivedAt }]`, newest first. `header` is null where this device has no key. */
   async list(team, { limit } = {}) {
     const found = [];
     for (let cursor = null; ; ) {
@@ -475,8 +481,9 @@ export class Client {
         requireTimely(payload.iat, receivedAt, past.receivedAt);
         require(listed.every((each) => each.statement.snippet !== payload.snippet), "invalid-request", "a snippet is listed twice");
       });
-      const contentKey = await this.contentKey(view, payload, kid);
-      listed.push({ statement: payload, header: await distrust(() => openHeader(contentKey, payload)), receivedAt });
+      const contentKey = await orNull(this.contentKey(view, payload, kid));
+      const header = contentKey === null ? null : await distrust(() => openHeader(contentKey, payload));
+      listed.push({ statement: payload, header, receivedAt });
     }
     return listed;
   }
@@ -503,7 +510,7 @@ export class Client {
       return distrust(() => unwrapContentKey(audience.wrapped, teamKey, team, audience.epoch, snippet));
     }
     const envelope = audience.envelopes.find(({ device }) => device === this.device.id);
-    require(envelope !== undefined, "forbidden", "the snippet is for other devices");
+    require(envelope !== undefined, NO_KEY, "the snippet is for other devices");
     return distrust(() => openEnvelope(envelope, contentKeyPurpose(team, snippet, sender), this.ownPrekey(envelope)));
   }
 

@@ -166,7 +166,7 @@ const EVENTS = {
     const { iat } = entry.payload;
     require(exp > iat && exp - iat <= INVITE_SECONDS, "invalid-request", "an invitation expires within 30 days");
     const id = await thumbprint(key);
-    require(!log.invites.has(id), "conflict", "an invitation with this key exists");
+    require(!log.isOpen(log.invites.get(id), entry.receivedAt), "conflict", "an open invitation has this key");
     const open = [...log.invites.values()].filter((each) => log.isOpen(each, entry.receivedAt));
     require(open.length < OPEN_INVITES, "too-large", "more than 100 open invitations");
     log.invites.set(id, { key, role, exp, uses, used: 0, revoked: false });
@@ -189,7 +189,7 @@ const EVENTS = {
     require(fits, "forbidden", "the proof is for something else");
     require(Math.abs(proven.iat - entry.payload.iat) <= CLOCK_SKEW, "forbidden", "the proof is too old");
     require(log.roster.get(user)?.identity !== identity, "conflict", "already a member");
-    require(!log.isLastOwner(user), "forbidden", "the last owner cannot be replaced");
+    require(!log.isLastOwner(user), "conflict", "the last owner cannot be replaced");
     log.invites.set(invite, { ...found, used: found.used + 1 });
     log.join({ user, identity, role: found.role }, entry.kid);
   },
@@ -198,7 +198,7 @@ const EVENTS = {
     const own = log.requireRole(entry, "admin");
     require(user !== entry.payload.user, "forbidden", "nobody removes themselves");
     const member = log.roster.get(user);
-    require(member !== undefined, "invalid-request", "not a member");
+    require(member !== undefined, "not-found", "not a member");
     require(own === "owner" || member.role === "member", "forbidden", "an admin removes plain members only");
     log.roster.delete(user);
     log.due = entry.kid;
@@ -206,7 +206,7 @@ const EVENTS = {
 
   "member.left"(log, entry) {
     const { user } = entry.payload;
-    require(!log.isLastOwner(user), "forbidden", "the last owner stays");
+    require(!log.isLastOwner(user), "conflict", "the last owner stays");
     log.roster.delete(user);
     log.left = true;
   },
@@ -214,9 +214,9 @@ const EVENTS = {
   "role.changed"(log, entry, { user, role }) {
     log.requireRole(entry, "owner");
     const member = log.roster.get(user);
-    require(member !== undefined, "invalid-request", "not a member");
+    require(member !== undefined, "not-found", "not a member");
     require(member.role !== role, "conflict", "not a change");
-    require(!log.isLastOwner(user), "forbidden", "the last owner stays one");
+    require(!log.isLastOwner(user), "conflict", "the last owner stays one");
     log.roster.set(user, { ...member, role });
   },
 

@@ -1,0 +1,94 @@
+// A service that lies: it stands between a client and the real one, and changes what the real one answers.
+
+import { once } from "node:events";
+import { createServer } from "node:http";
+
+/**
+ * Starts a proxy to `target`. `lies` is what it currently lies about, to be set by a test; each takes what is true and gives what to say:
+ *
+ * - `log(entries)`: a team's log, as entries of an answer; its head is the last of what it gives, or what `head(head)` gives
+ * - `directory(users)`: everybody in a team's directory
+ * - `envelopes(envelopes)`: those of the calling device
+ * - `list(snippets)`: the list of snippets
+ * - `snippet(container, id)`: a snippet's bytes
+ *
+ * `overheard` has the body of every request that has one, `authorization` the last such header.
+ */
+export async function startLiar(target, headOf) {
+  const liar = { lies: {}, overheard: [] };
+
+  const server = createServer(async (request, response) => {
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const body = chunks.length > 0 ? Buffer.concat(chunks) : undefined;
+    if (body) liar.overheard.push({ path: request.url, body });
+    liar.authorization = request.headers.authorization ?? liar.authorization;
+    const { host, connection, "content-length": _, "transfer-encoding": __, ...headers } = request.headers;
+    const url = new URL(request.url, target);
+    const ask = (query = url.search) => fetch(`${target}${url.pathname}${query}`, { method: request.method, headers, body, redirect: "manual" });
+    const answer = (await lie(request.method, url, ask)) ?? (await ask());
+    const bytes = Buffer.from(await answer.arrayBuffer());
+    const plain = [...answer.headers].filter(([name]) => !["content-length", "content-encoding", "transfer-encoding", "connection"].includes(name));
+    response.writeHead(answer.status, { ...Object.fromEntries(plain), "content-length": bytes.length });
+    response.end(bytes);
+  });
+
+  /** The false answer, if there is one to give. */
+  async function lie(method, url, ask) {
+    const { lies } = liar;
+    if (method !== "GET" || !url.pathname.startsWith("/v1/teams/")) return null;
+    const [, , , , route, id] = url.pathname.split("/");
+    if (route === "log" && (lies.log || lies.head)) {
+      const all = await every(ask, "entries", (_, found) => `?from=${found.length}`, ({ head }, found) => found.length > head.seq);
+      if (!Array.isArray(all)) return all;
+      const entries = lies.log ? await lies.log(all) : all;
+      const from = Number(url.searchParams.get("from") ?? 0);
+      const head = await headOf(entries);
+      return Response.json({ entries: entries.slice(from, from + 100), head: lies.head ? lies.head(head) : head });
+    }
+    if (route === "directory" && lies.directory) {
+      const all = await every(ask, "users", ({ next }) => `?after=${next}`, ({ next }) => next === null);
+      return Array.isArray(all) ? Response.json({ users: await lies.directory(all), next: null }) : all;
+    }
+    if (route === "envelopes" && lies.envelopes) {
+      const answer = await ask();
+      if (!answer.ok) return answer;
+      const { envelopes, next } = await answer.json();
+      return Response.json({ envelopes: await lies.envelopes(envelopes), next });
+    }
+    if (route === "snippets" && id === undefined && lies.list) {
+      const answer = await ask();
+      if (!answer.ok) return answer;
+      const { snippets, next } = await answer.json();
+      return Response.json({ snippets: await lies.list(snippets), next });
+    }
+    if (route === "snippets" && id !== undefined && lies.snippet) {
+      const answer = await ask();
+      if (!answer.ok) return answer;
+      return new Response(await lies.snippet(new Uint8Array(await answer.arrayBuffer()), id), { headers: answer.headers });
+    }
+    return null;
+  }
+
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  liar.url = `http://127.0.0.1:${server.address().port}`;
+  liar.close = async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  };
+  return liar;
+}
+
+/** All items of all pages, or the answer that was no success. */
+async function every(ask, items, query, isLast) {
+  const found = [];
+  for (let next = ""; ; ) {
+    const answer = await ask(next || "?");
+    if (!answer.ok) return answer;
+    const page = await answer.json();
+    found.push(...page[items]);
+    if (isLast(page, found)) return found;
+    next = query(page, found);
+  }
+}

@@ -1,0 +1,365 @@
+// A service that lies to a client that has seen the truth before, or has not. Whatever it tries, both clients notice and say so: ours by
+// its exit code, the independent one by a TamperError. Delay and silence are no lies; they show by age.
+
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { Client } from "./client/client.mjs";
+import { Command } from "./client/command.mjs";
+import { b64u, hashOf, randomBytes, utf8 } from "./client/encodings.mjs";
+import { makeKeyPair, sealEnvelope, teamKeyPurpose } from "./client/keys.mjs";
+import { startLiar } from "./client/liar.mjs";
+import { join, split } from "./client/snippet.mjs";
+import { parse, sign } from "./client/statements.mjs";
+import { startWorld } from "./client/world.mjs";
+import { approve } from "./support/browser.mjs";
+
+const code = utf8("let truth = 42;\n");
+const DAY = 24 * 3600;
+const now = () => Math.floor(Date.now() / 1000);
+
+const rfc3339 = (seconds) => new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
+const shifted = (entry, by) => ({ ...entry, received_at: rfc3339(Date.parse(entry.received_at) / 1000 + by) });
+const hashOfEntry = (jws) => hashOf(utf8(jws.split(".").slice(0, 2).join(".")));
+const headOf = async (entries) => ({ seq: entries.length - 1, hash: await hashOfEntry(entries.at(-1).jws) });
+
+/** Both clients as victims: how each signs in through the liar, and how it shows that it noticed. */
+const VICTIMS = {
+  "the osmynt command": {
+    signIn: (login, origin) => Command.signIn(login, origin),
+    noticed: { name: "Exit", code: 5 },
+  },
+  "the independent client": {
+    signIn: (login, origin) => Client.signIn({ origin, name: "laptop", approve: ({ verification_uri_complete }) => approve(verification_uri_complete, login) }),
+    noticed: { name: "TamperError" },
+  },
+};
+
+for (const [victimName, { signIn, noticed }] of Object.entries(VICTIMS)) {
+  describe(victimName, () => {
+    let world, liar, owner, member, victim;
+    /** A device that the service made up. */
+    let ghost;
+
+    before(async () => {
+      world = await startWorld(["owner", "member", "victim"]);
+      liar = await startLiar(world.service.url, headOf);
+      [owner, member] = [await world.signIn("owner"), await world.signIn("member")];
+      victim = await signIn("victim", liar.url);
+      const pair = await makeKeyPair("ECDSA");
+      ghost = { ...pair, prekey: await makeKeyPair("ECDH") };
+    });
+    after(async () => {
+      await victim?.dispose?.();
+      await liar?.close();
+      await world?.dispose();
+    });
+
+    /** A team of the three, in which `share` has the ids of two snippets that the victim has seen. */
+    async function makeTeam() {
+      liar.lies = {};
+      const team = await owner.createTeam("Truth");
+      await member.join((await owner.invite(team)).link);
+      await victim.join((await owner.invite(team)).link);
+      const snippets = [await owner.share(team, code), await member.share(team, utf8("other\n"))];
+      for (const snippet of snippets) await victim.open(team, snippet);
+      return { team, snippets };
+    }
+
+    /** What the victim may do that reads the log and the directory. */
+    const ACTS = {
+      list: (team) => victim.list(team),
+      share: (team) => victim.share(team, code),
+      rotate: (team) => victim.rotate(team),
+      "share with a member": (team) => victim.share(team, code, { to: [owner.user] }),
+    };
+
+    /** The lie is noticed by each act, and after it is taken back the victim goes on as before. */
+    function notices(what, lie, acts = ["list"]) {
+      it(`notices ${what}`, async () => {
+        const scene = await makeTeam();
+        const lies = await lie(scene);
+        liar.overheard.length = 0;
+        for (const act of acts) {
+          liar.lies = lies;
+          const doing = ACTS[act] ?? scene.acts[act];
+          await assert.rejects(doing(scene.team), noticed, `while it should ${act}`);
+        }
+        for (const { path, body } of liar.overheard) {
+          assert.ok(!body.includes(ghost.id) && !body.includes(ghost.prekey.id), `it sealed to the ghost: ${path}`);
+        }
+        liar.lies = {};
+        assert.deepEqual((await victim.open(scene.team, await victim.share(scene.team, code))).content, code);
+      });
+    }
+    const change = (user, how) => ({
+      directory: (users) => Promise.all(users.map(async (each) => (each.user === user ? { ...each, ...(await how(each)) } : each))),
+    });
+    const ghostDevice = (user) => sign("osmynt-device+jws", { user, jwk: ghost.jwk, iat: now() }, ghost);
+    const ghostPrekey = (user, signer = ghost) => sign("osmynt-prekey+jws", { user, kind: "signed", key: ghost.prekey.jwk, iat: now() }, signer);
+
+    const EVERY_ACT = ["list", "share", "rotate", "share with a member"];
+
+    describe("about the team's log,", () => {
+      notices("a rollback", () => ({ log: (entries) => entries.slice(0, -1) }), EVERY_ACT);
+
+      notices("an older head over the whole log", () => ({ head: ({ seq, hash }) => ({ seq: seq - 1, hash }) }));
+
+      notices("an older head and an older log, after an honest rotation", async ({ team }) => {
+        await victim.rotate(team);
+        return { log: (entries) => entries.slice(0, -1) };
+      }, EVERY_ACT);
+
+      notices("a fork, though both branches are signed", async ({ team }) => {
+        const { log } = await owner.read(team);
+        const fork = async (max_epoch_age) => {
+          const entry = { team, seq: log.past.length, prev: log.head.hash, iat: now(), user: owner.user, event: { type: "policy.changed", policy: { max_epoch_age } } };
+          return sign("osmynt-team+jws", entry, owner.device);
+        };
+        const [told, hidden] = [await fork(7200), await fork(3600)];
+        await owner.api.commit(team, { entries: [told], envelopes: [] });
+        await victim.list(team);
+        return { log: (entries) => [...entries.slice(0, -1), { ...entries.at(-1), jws: hidden }] };
+      }, EVERY_ACT);
+
+      notices("a fork with a longer branch", async ({ team }) => {
+        const { log } = await owner.read(team);
+        const entries = [];
+        for (let head = log.head; entries.length < 2; head = { seq: head.seq + 1, hash: await hashOfEntry(entries.at(-1)) }) {
+          const entry = { team, seq: head.seq + 1, prev: head.hash, iat: now(), user: owner.user, event: { type: "policy.changed", policy: { max_epoch_age: 3600 } } };
+          entries.push(await sign("osmynt-team+jws", entry, owner.device));
+        }
+        await owner.changePolicy(team, { max_epoch_age: 7200 });
+        await victim.list(team);
+        const hidden = entries.map((jws) => ({ jws, received_at: rfc3339(now()) }));
+        return { log: (all) => [...all.slice(0, -1), ...hidden] };
+      });
+
+      notices("a missing entry", async ({ team }) => {
+        await owner.changePolicy(team, { max_epoch_age: 7200 });
+        await owner.rotate(team);
+        return { log: (entries) => entries.toSpliced(-2, 1) };
+      });
+
+      notices("entries in another order", async ({ team }) => {
+        await owner.changePolicy(team, { max_epoch_age: 7200 });
+        await owner.rotate(team);
+        return { log: (entries) => [...entries.slice(0, -2), entries.at(-1), entries.at(-2)] };
+      });
+
+      notices("an entry that nobody signed", async ({ team }) => {
+        await owner.rotate(team);
+        return { log: (entries) => entries.with(-1, { ...entries.at(-1), jws: entries.at(-1).jws.replace(/[^.]*$/, b64u.encode(randomBytes(64))) }) };
+      });
+
+      notices("a role that somebody gave themselves", async ({ team }) => {
+        const { log } = await member.read(team);
+        const entry = { team, seq: log.past.length, prev: log.head.hash, iat: now(), user: member.user, event: { type: "role.changed", user: member.user, role: "owner" } };
+        const jws = await sign("osmynt-team+jws", entry, member.device);
+        return { log: (entries) => [...entries, { jws, received_at: rfc3339(now()) }] };
+      });
+
+      notices("a member who joined without an invitation", async ({ team }) => {
+        const { log } = await member.read(team);
+        const { identity } = await member.ownLog();
+        const key = await makeKeyPair("ECDSA");
+        const proof = await sign("osmynt-invite+jws", { team, invite: key.id, user: member.user, identity, iat: now() }, key);
+        const entry = { team, seq: log.past.length, prev: log.head.hash, iat: now(), user: member.user, event: { type: "member.joined", invite: key.id, identity, proof } };
+        const jws = await sign("osmynt-team+jws", entry, member.device);
+        return { log: (entries) => [...entries, { jws, received_at: rfc3339(now()) }] };
+      });
+
+      notices("a removal without a rotation", async ({ team }) => {
+        const { log } = await owner.read(team);
+        const entry = { team, seq: log.past.length, prev: log.head.hash, iat: now(), user: owner.user, event: { type: "member.removed", user: member.user } };
+        const jws = await sign("osmynt-team+jws", entry, owner.device);
+        return { log: (entries) => [...entries, { jws, received_at: rfc3339(now()) }] };
+      });
+
+      notices("an entry received a day before it was signed", async ({ team }) => {
+        await owner.rotate(team);
+        return { log: (entries) => entries.with(-1, shifted(entries.at(-1), -DAY)) };
+      });
+
+      notices("an entry received a day after it was signed", async ({ team }) => {
+        await owner.rotate(team);
+        return { log: (entries) => entries.with(-1, shifted(entries.at(-1), DAY)) };
+      });
+
+      notices("an entry received before the one before it", async ({ team }) => {
+        await owner.rotate(team);
+        return { log: (entries) => entries.with(-1, shifted(entries.at(-2), -1)) };
+      });
+
+      notices("the log of another team", async () => {
+        const other = await owner.createTeam("Other");
+        const { entries } = await owner.api.log(other, 0);
+        return { log: () => entries };
+      });
+
+      it("notices a log from before the invitation that it holds", async () => {
+        const team = await owner.createTeam("Joining");
+        const { link } = await owner.invite(team);
+        liar.lies = { log: (entries) => entries.slice(0, -1) };
+        await assert.rejects(victim.join(link), noticed);
+        liar.lies = {};
+        await victim.join(link);
+      });
+    });
+
+    describe("about people's devices,", () => {
+      const ghostEntry = async ({ user, log }, signer = ghost) => {
+        const { hash } = await headOf(log);
+        const entry = { user, seq: log.length, prev: hash, iat: now(), event: { type: "device.added", device: await ghostDevice(user) } };
+        return { jws: await sign("osmynt-user+jws", entry, signer), received_at: rfc3339(now()) };
+      };
+
+      notices("a ghost that added itself", () =>
+        change(owner.user, async (each) => ({ log: [...each.log, await ghostEntry(each)], prekeys: [...each.prekeys, await ghostPrekey(each.user)] })), EVERY_ACT);
+
+      notices("a ghost that somebody else's device added", () =>
+        change(owner.user, async (each) => ({ log: [...each.log, await ghostEntry(each, member.device)], prekeys: [...each.prekeys, await ghostPrekey(each.user)] })), EVERY_ACT);
+
+      notices("a ghost in the place of a member", () =>
+        change(member.user, async ({ user }) => {
+          const entry = { user, seq: 0, prev: null, iat: now(), event: { type: "device.added", device: await ghostDevice(user) } };
+          return { log: [{ jws: await sign("osmynt-user+jws", entry, ghost), received_at: rfc3339(now()) }], prekeys: [await ghostPrekey(user)] };
+        }), EVERY_ACT);
+
+      notices("a prekey that another device signed", () => change(owner.user, async ({ user }) => ({ prekeys: [await ghostPrekey(user)] })), ["rotate", "share with a member"]);
+
+      notices("a prekey in somebody's name with a wrong signature", () =>
+        change(owner.user, async ({ user }) => ({ prekeys: [await ghostPrekey(user, { id: owner.device.id, privateKey: ghost.privateKey })] })), ["rotate", "share with a member"]);
+
+      notices("the prekey of another member", async ({ team }) => {
+        const { users } = await owner.api.directory(team, null);
+        const { prekeys } = users.find(({ user }) => user === member.user);
+        return change(owner.user, () => ({ prekeys }));
+      }, ["rotate", "share with a member"]);
+
+      notices("a missing prekey", () => change(owner.user, () => ({ prekeys: [] })), ["rotate", "share with a member"]);
+
+      notices("a member who is missing", () => ({ directory: (users) => users.filter(({ user }) => user !== member.user) }), EVERY_ACT);
+
+      notices("a rollback that brings a revoked device back", async ({ team }) => {
+        const phone = await world.signIn("owner");
+        await owner.addDevice(await phone.describe());
+        const before = (await owner.api.directory(team, null)).users.find(({ user }) => user === owner.user);
+        await owner.revokeDevice(phone.device.id);
+        await owner.rotate(team);
+        await victim.list(team);
+        return change(owner.user, () => before);
+      }, EVERY_ACT);
+
+      notices("a user log that was received a day later", () => change(member.user, ({ log }) => ({ log: log.map((entry) => shifted(entry, DAY)) })));
+    });
+
+    describe("about keys,", () => {
+      const replace = (change) => ({ envelopes: (all) => Promise.all(all.map(async (each, index) => ({ ...each, envelope: await change(each, index, all) }))) });
+      /** The victim does not have the key of the newest epoch yet. */
+      const rotated = async ({ team }) => {
+        await owner.rotate(team);
+        return owner.share(team, code);
+      };
+      const opening = (what, lie) =>
+        it(`notices ${what}`, async () => {
+          const scene = await makeTeam();
+          const snippet = await rotated(scene);
+          liar.lies = await lie(scene);
+          await assert.rejects(victim.open(scene.team, snippet), noticed);
+          liar.lies = {};
+          assert.deepEqual((await victim.open(scene.team, snippet)).content, code);
+        });
+
+      opening("the envelope of another epoch", async ({ team }) => {
+        const old = (await owner.read(team)).log.epoch.number - 1;
+        const { envelopes } = await (await fetch(`${world.service.url}/v1/teams/${team}/envelopes?from=${old}`, { headers: { authorization: liar.authorization } })).json();
+        return replace(() => envelopes[0].envelope);
+      });
+
+      opening("an envelope that was damaged", () => replace(({ envelope }) => ({ ...envelope, ct: b64u.encode(flip(b64u.decode(envelope.ct))) })));
+
+      opening("an envelope of another device", () => replace(({ envelope }) => ({ ...envelope, device: owner.device.id })));
+
+      opening("a team key that the service made up", async ({ team }) => {
+        const { log, prekeys } = await owner.read(team);
+        const [device] = log.roster.get(victim.user).devices;
+        return replace(({ epoch }) => sealEnvelope(randomBytes(32), teamKeyPurpose(team, epoch, log.epoch.device), { device, prekey: prekeys.get(device) }));
+      });
+    });
+
+    describe("about snippets,", () => {
+      const opening = (what, change) =>
+        it(`notices ${what}`, async () => {
+          const { team, snippets } = await makeTeam();
+          const [snippet, other] = snippets;
+          const otherBytes = await owner.api.snippet(team, other);
+          liar.lies = { snippet: (container) => change(container, otherBytes, team) };
+          await assert.rejects(victim.open(team, snippet), noticed);
+          liar.lies = {};
+          assert.deepEqual((await victim.open(team, snippet)).content, code);
+        });
+
+      opening("another snippet", (_, other) => other);
+      opening("the content of another", (container, other) => join(split(container).statement, split(other).ciphertext));
+      opening("the statement of another", (container, other) => join(split(other).statement, split(container).ciphertext));
+      opening("a bit of the ciphertext changed", (container) => container.with(-20, container.at(-20) ^ 1));
+      opening("a byte cut off", (container) => container.subarray(0, -1));
+      opening("a byte added", (container) => new Uint8Array([...container, 0]));
+      opening("a bit of the signature changed", (container) => {
+        const { statement, ciphertext } = split(container);
+        const parts = statement.split(".");
+        return join([parts[0], parts[1], b64u.encode(flip(b64u.decode(parts[2])))].join("."), ciphertext);
+      });
+      opening("a snippet in a member's name that another member signed", async (container) => {
+        const { statement, ciphertext } = split(container);
+        const { payload } = await parse("osmynt-snippet+jws", statement);
+        return join(await sign("osmynt-snippet+jws", payload, member.device), ciphertext);
+      });
+      opening("a snippet by a device of nobody", async (container) => {
+        const { statement, ciphertext } = split(container);
+        const { payload } = await parse("osmynt-snippet+jws", statement);
+        return join(await sign("osmynt-snippet+jws", payload, ghost), ciphertext);
+      });
+      opening("a snippet whose head is in no log", async (container) => {
+        const { statement, ciphertext } = split(container);
+        const { payload } = await parse("osmynt-snippet+jws", statement);
+        return join(await sign("osmynt-snippet+jws", { ...payload, head: { ...payload.head, hash: await hashOf(utf8("fork")) } }, owner.device), ciphertext);
+      });
+      opening("content under another key than was committed to", async (container) => {
+        const { statement, ciphertext } = split(container);
+        const { payload } = await parse("osmynt-snippet+jws", statement);
+        return join(await sign("osmynt-snippet+jws", { ...payload, commitment: await hashOf(utf8("other")) }, owner.device), ciphertext);
+      });
+
+      const listing = (what, change) =>
+        it(`notices in a list ${what}`, async () => {
+          const { team } = await makeTeam();
+          liar.lies = { list: change };
+          await assert.rejects(victim.list(team), noticed);
+          liar.lies = {};
+          assert.equal((await victim.list(team)).length, 2);
+        });
+      listing("a snippet received a day before", ([first, ...rest]) => [shifted(first, -DAY), ...rest]);
+      listing("a snippet received a day later", ([first, ...rest]) => [shifted(first, DAY), ...rest]);
+      listing("a changed signature", ([first, ...rest]) => [{ ...first, statement: first.statement.replace(/[^.]*$/, b64u.encode(randomBytes(64))) }, ...rest]);
+      listing("a statement of another kind", async ([first, ...rest]) => [{ ...first, statement: await sign("osmynt-snippet+jws", (await parse("osmynt-snippet+jws", first.statement)).payload, ghost) }, ...rest]);
+    });
+
+    // Last, as the victim then knows a reset that never happened.
+    it("seals nothing to a ghost that started a member's account over", async () => {
+      const { team } = await makeTeam();
+      liar.overheard.length = 0;
+      liar.lies = change(owner.user, async ({ user, log }) => {
+        const { hash } = await headOf(log);
+        const entry = { user, seq: log.length, prev: hash, iat: now(), event: { type: "identity.reset", device: await ghostDevice(user) } };
+        return { log: [...log, { jws: await sign("osmynt-user+jws", entry, ghost), received_at: rfc3339(now()) }], prekeys: [await ghostPrekey(user)] };
+      });
+      // It looks like a reset, of which only its owner knows that it is none: the member has no devices then, and the ghost is a stranger.
+      for (const act of ["share", "rotate", "share with a member"]) await ACTS[act](team).catch(() => {});
+      for (const { body } of liar.overheard) assert.ok(!body.includes(ghost.id) && !body.includes(ghost.prekey.id));
+      liar.lies = {};
+    });
+  });
+}
+
+const flip = (bytes) => bytes.with(0, bytes[0] ^ 1);
