@@ -150,7 +150,7 @@ impl Error {
     /// What the person can do about it: one sentence with a full stop. None when there is nothing to add.
     pub fn advice(&self) -> Option<Cow<'static, str>> {
         let advice = match self {
-            Self::Usage { .. } | Self::SignInDenied => return None,
+            Self::Usage { .. } | Self::SignInDenied | Self::Home { .. } => return None,
             Self::Ambiguous { .. } => "Give its id, or more of it.",
             Self::NotSignedIn | Self::SessionOver => "Sign in with `osmynt sign-in`.",
             Self::SignInExpired => "Start again with `osmynt sign-in`.",
@@ -166,7 +166,6 @@ impl Error {
                 "Nothing of it was used. Ask whoever runs the service, and compare with your teammates, before you go on."
             }
             Self::Unavailable { .. } => "Check the connection and try again.",
-            Self::Home { .. } => return None,
             Self::KeyStore { .. } => {
                 "Unlock it and try again; or set OSMYNT_KEYSTORE=file before the first sign-in to keep keys in a file that only you can read."
             }

@@ -110,7 +110,7 @@ impl Home {
 
     /// Runs `work` while no other process does. Not to be nested.
     pub(crate) fn locked<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.make_dir(&self.dir)?;
+        make_dir(&self.dir)?;
         let path = self.dir.join("lock");
         let lock = private_file(OpenOptions::new().write(true).create(true), &path)?;
         lock.lock().map_err(|error| io(&path, &error))?;
@@ -136,8 +136,8 @@ impl Home {
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.dir.join(name);
         let dir = path.parent().unwrap_or(&self.dir);
-        self.make_dir(&self.dir)?;
-        self.make_dir(dir)?;
+        make_dir(&self.dir)?;
+        make_dir(dir)?;
         let temporary = dir.join(format!(".{}.new", b64u::encode(&system::random::<9>()?)));
         let written = (|| {
             let mut file = private_file(OpenOptions::new().write(true).create_new(true), &temporary)?;
@@ -169,15 +169,6 @@ impl Home {
             .map_err(|error| Error::Internal { why: format!("{name} cannot be written: {error}") })?;
         self.write(name, &bytes)
     }
-
-    fn make_dir(&self, dir: &Path) -> Result<()> {
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(dir).map_err(|error| io(dir, &error))?;
-        refuse_shared(dir)
-    }
 }
 
 /// `$XDG_CONFIG_HOME` or `~/.config` on Unix, `~/Library/Application Support` on macOS, `%APPDATA%` on Windows.
@@ -195,6 +186,15 @@ fn default_dir() -> Option<PathBuf> {
     Some(base.join("osmynt"))
 }
 
+fn make_dir(dir: &Path) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir).map_err(|error| io(dir, &error))?;
+    refuse_shared(dir)
+}
+
 /// Opens a file that nobody else may read, from its first moment on.
 fn private_file(options: &mut OpenOptions, path: &Path) -> Result<File> {
     #[cfg(unix)]
@@ -206,8 +206,9 @@ fn private_file(options: &mut OpenOptions, path: &Path) -> Result<File> {
 #[cfg(unix)]
 fn refuse_shared(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
+    const OTHERS: u32 = 0o077;
     let metadata = fs::metadata(path).map_err(|error| io(path, &error))?;
-    if metadata.permissions().mode() & 0o077 == 0 {
+    if metadata.permissions().mode() & OTHERS == 0 {
         return Ok(());
     }
     let mode = if metadata.is_dir() { 700 } else { 600 };

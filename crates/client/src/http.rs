@@ -19,7 +19,7 @@ const USER_AGENT: &str = concat!("osmynt/", env!("CARGO_PKG_VERSION"));
 const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(30);
 /// 10 MiB over a slow line.
-const BODY: Duration = Duration::from_secs(180);
+const BODY: Duration = Duration::from_mins(3);
 
 /// Waits before the second, third and fourth attempt.
 const BACKOFF: [Duration; 3] = [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3)];
@@ -192,7 +192,7 @@ impl Http {
                 .run(built.header(header::CONTENT_TYPE, *media_type).body(bytes.as_slice()).map_err(malformed)?),
             None => self.agent.run(built.body(()).map_err(malformed)?),
         };
-        let mut answer = sent.map_err(transport)?;
+        let mut answer = sent.map_err(|error| transport(&error))?;
         if answer.status().is_success() {
             return read(answer.body_mut(), limit);
         }
@@ -219,8 +219,8 @@ impl Failure {
     }
 }
 
-fn transport(error: ureq::Error) -> Failure {
-    let why = match &error {
+fn transport(error: &ureq::Error) -> Failure {
+    let why = match error {
         ureq::Error::HostNotFound => "its name is not known".to_owned(),
         ureq::Error::ConnectionFailed => "nobody answers".to_owned(),
         ureq::Error::Io(error) => error.to_string(),

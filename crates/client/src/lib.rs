@@ -13,11 +13,14 @@
 //!
 //! Start at [`Client`].
 
+pub mod commit;
 pub mod error;
 pub mod home;
 pub mod http;
 pub mod keys;
+pub mod logs;
 pub mod seal;
+mod session;
 pub mod share;
 pub mod signin;
 mod system;
@@ -29,27 +32,7 @@ pub use home::{Home, Keystore, Profile, Server};
 pub use osmynt_core::snippet::{Base, Header, Kind, Lines};
 pub use osmynt_core::teamlog::Role;
 pub use osmynt_core::{DeviceId, InviteId, SnippetId, TeamId, Time, UserId};
+pub use session::Client;
 pub use share::{Audience, Draft, Listing, Opened, Recipients, Rejected, Shared, Snippet};
 pub use signin::{Handshake, Me, Standing};
 pub use team::{Invitation, Invite, Member, Person, Team, TeamSummary};
-
-/// A signed-in person's access to the service, from one home.
-///
-/// Its methods are in [`signin`], [`team`] and [`share`]. Each reads what it needs from the home and leaves there what
-/// it learned, so that several processes may use one home at a time.
-#[derive(Debug)]
-pub struct Client {
-    profile: Profile,
-}
-
-impl Client {
-    /// Opens the home of somebody who has signed in. [`Error::NotSignedIn`] otherwise. Talks to nobody.
-    pub fn open(home: Home) -> Result<Self> {
-        Ok(Self { profile: home.profile()?.ok_or(Error::NotSignedIn)? })
-    }
-
-    /// Whose home this is, and of which service.
-    pub fn profile(&self) -> &Profile {
-        &self.profile
-    }
-}

@@ -124,13 +124,13 @@ pub fn wrap(
     nonce: [u8; 12],
 ) -> Result<SealedBox> {
     let label = labels::wrap(team, epoch, snippet);
-    seal_box(&*team_key.derive(&label), nonce, &label, &content_key.0)
+    seal_box(&team_key.derive(&label), nonce, &label, &content_key.0)
 }
 
 /// Unwraps a content key. The caller checks its commitment.
 pub fn unwrap(team_key: &Key, team: TeamId, epoch: u64, snippet: SnippetId, wrapped: &SealedBox) -> Result<Key> {
     let label = labels::wrap(team, epoch, snippet);
-    open_box(&*team_key.derive(&label), wrapped, &label)
+    open_box(&team_key.derive(&label), wrapped, &label)
         .and_then(|plain| Key::from_slice(&plain))
         .ok_or_else(|| tampered("the snippet's key does not open with the team's"))
 }
@@ -140,13 +140,13 @@ pub fn seal_profile(team_key: &Key, team: TeamId, epoch: u64, name: &str, nonce:
     let plain = padded_json(&Profile { name: name.to_owned() }, limits::PROFILE_BYTES)
         .ok_or_else(|| Error::usage("the team's name is too long"))?;
     let label = labels::profile(team, epoch);
-    seal_box(&*team_key.derive(&label), nonce, &label, &plain)
+    seal_box(&team_key.derive(&label), nonce, &label, &plain)
 }
 
 /// Opens the team's name; none if whoever sealed it did not do it as specified.
 pub fn open_profile(team_key: &Key, team: TeamId, epoch: u64, sealed: &SealedBox) -> Option<String> {
     let label = labels::profile(team, epoch);
-    let plain = open_box(&*team_key.derive(&label), sealed, &label)?;
+    let plain = open_box(&team_key.derive(&label), sealed, &label)?;
     let Profile { name } = serde_json::from_slice(&plain).ok()?;
     (1..=limits::TEAM_NAME_CHARS).contains(&name.chars().count()).then_some(name)
 }
@@ -271,6 +271,12 @@ impl Prekey {
         let public = PublicKey::from_sec1(&Kem::sk_to_pk(&secret).to_bytes())?;
         Ok(Self { secret, public })
     }
+}
+
+/// A nonce of fresh random bytes.
+pub fn nonce(random: [u8; 32]) -> [u8; 12] {
+    let [nonce @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = random;
+    nonce
 }
 
 /// AES-256-GCM with a random nonce, as a box of JSON.
