@@ -60,18 +60,18 @@ pub(crate) async fn device(call: &Call) -> Result<Caller, Problem> {
 
 /// A member of the team in the path. Refused with `unauthenticated`, `forbidden`, `not-found`.
 pub(crate) async fn member(call: &Call, with: With) -> Result<Member, Problem> {
-    let team = call.team()?;
-    let (caller, row) = look_up(call, Some(team), with).await?;
-    let caller = active(caller)?;
+    let team = call.team();
+    let (caller, row) = look_up(call, team.as_ref().ok().copied(), with).await?;
+    let (caller, team) = (active(caller)?, team?);
     let role = row.role.ok_or_else(Problem::not_found)?;
     Ok(Member { caller, team, role, heads: row.heads.unwrap_or_default(), profiles: row.profiles.unwrap_or_default() })
 }
 
 /// Anybody, where the team in the path exists. Refused with `unauthenticated`, `forbidden`, `not-found`.
 pub(crate) async fn visitor(call: &Call) -> Result<Visitor, Problem> {
-    let team = call.team()?;
-    let (caller, row) = look_up(call, Some(team), With::Nothing).await?;
-    let caller = active(caller)?;
+    let team = call.team();
+    let (caller, row) = look_up(call, team.as_ref().ok().copied(), With::Nothing).await?;
+    let (caller, team) = (active(caller)?, team?);
     if !row.team_exists() {
         return Err(Problem::not_found());
     }

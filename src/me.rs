@@ -23,7 +23,7 @@ pub(crate) async fn show(_call: Call, caller: Caller) -> Result<Response, Proble
 
 /// `GET /v1/me/log`
 pub(crate) async fn log(call: Call, caller: Caller) -> Result<Response, Problem> {
-    let from = call.query("from")?.unwrap_or(0);
+    let from = call.integer("from")?.unwrap_or(0);
     let rows = Db::open(&call.env)?.log(caller.user, from, PAGE).await?;
     let entries = rows.into_iter().map(Into::into).collect();
     Ok(Response::from_json(&MyLog { entries, head: caller.log.map(|log| log.head) })?)

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::str::FromStr;
 
-use osmynt_core::limits::JSON_BODY_BYTES;
+use osmynt_core::limits::{JSON_BODY_BYTES, MAX_INTEGER};
 use osmynt_core::{Code, Refusal, TeamId, Time};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -131,6 +131,11 @@ impl Call {
         value.map_err(|_| Problem::new(Code::InvalidRequest, format!("The query parameter `{name}` is not valid.")))
     }
 
+    /// A query parameter that is an integer, as section 1 of the protocol has them.
+    pub(crate) fn integer(&self, name: &str) -> Result<Option<u64>, Problem> {
+        Ok(self.query::<Integer>(name)?.map(|Integer(value)| value))
+    }
+
     /// The length of the body, as stated before it is read. `invalid-request` if it is not.
     pub(crate) fn content_length(&self) -> Result<u64, Problem> {
         let stated = self.request.headers().get("Content-Length")?;
@@ -141,10 +146,15 @@ impl Call {
 
     /// The body, as JSON. `too-large` before it is read, `invalid-request` if it is not what the route takes.
     pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
+        let content_type = self.request.headers().get("Content-Type")?.unwrap_or_default();
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            return Err(Problem::new(Code::InvalidRequest, "The body must be JSON: `Content-Type: application/json`."));
+        }
         serde_json::from_slice(&self.body().await?).map_err(|error| {
             // Not the error's text, which quotes the body.
             let (line, column) = (error.line(), error.column());
-            let detail = format!("The body is not the JSON that this route takes, at line {line}, column {column}.");
+            let detail = format!("The body is not the JSON that this route takes (line {line}, column {column}).");
             Problem::new(Code::InvalidRequest, detail)
         })
     }
@@ -168,6 +178,18 @@ impl Call {
     }
 }
 
+/// Digits, without a sign or leading zeros, up to 2^53 - 1.
+struct Integer(u64);
+
+impl FromStr for Integer {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let canonical = |value: &u64| *value <= MAX_INTEGER && value.to_string() == text;
+        text.parse().ok().filter(canonical).map(Self).ok_or(())
+    }
+}
+
 /// The fields of a form.
 pub(crate) struct Form(Vec<(String, String)>);
 
@@ -181,7 +203,8 @@ impl Form {
 /// The answer to any request. Writes one line to the log, without anything that tells who called or for what.
 pub(crate) async fn serve(request: Request, env: Env) -> worker::Result<Response> {
     let started = Date::now().as_millis();
-    let method = request.method();
+    // Not `Request::method`, which takes what it does not know for GET.
+    let method = request.inner().method();
     let path = request.path();
     let found = find(&method, &path);
     let (pattern, is_page) =
@@ -203,7 +226,7 @@ pub(crate) async fn serve(request: Request, env: Env) -> worker::Result<Response
     harden(&mut response)?;
     let ms = Date::now().as_millis().saturating_sub(started);
     let status = response.status_code();
-    console_log!("{}", to_json(&Line { method: method.as_ref(), route: pattern, status, ms, code }));
+    console_log!("{}", to_json(&Line { method: &method, route: pattern, status, ms, code }));
     Ok(response)
 }
 
@@ -278,8 +301,8 @@ fn to_json(line: &impl Serialize) -> String {
 
 type Params = Vec<(&'static str, String)>;
 
-fn find(method: &Method, path: &str) -> Option<(&'static Route, Params)> {
-    let mut of_method = ROUTES.iter().filter(|route| route.method == *method);
+fn find(method: &str, path: &str) -> Option<(&'static Route, Params)> {
+    let mut of_method = ROUTES.iter().filter(|route| route.method.as_ref() == method);
     of_method.find_map(|route| Some((route, matched(route.pattern, path)?)))
 }
 
@@ -302,31 +325,41 @@ fn matched(pattern: &'static str, path: &str) -> Option<Params> {
 mod tests {
     use super::*;
 
-    fn pattern_of(method: Method, path: &str) -> Option<(&'static str, Params)> {
-        find(&method, path).map(|(route, params)| (route.pattern, params))
+    fn pattern_of(method: &str, path: &str) -> Option<(&'static str, Params)> {
+        find(method, path).map(|(route, params)| (route.pattern, params))
     }
 
     #[test]
     fn a_path_finds_its_route_and_gives_its_values() {
-        let (pattern, params) = pattern_of(Method::Get, "/v1/teams/T/snippets/S").unwrap();
+        let (pattern, params) = pattern_of("GET", "/v1/teams/T/snippets/S").unwrap();
         assert_eq!(pattern, "/v1/teams/{team}/snippets/{snippet}");
         assert_eq!(params, [("team", "T".to_owned()), ("snippet", "S".to_owned())]);
-        assert_eq!(pattern_of(Method::Get, "/").unwrap().0, "/");
+        assert_eq!(pattern_of("GET", "/").unwrap().0, "/");
     }
 
     #[test]
     fn a_path_that_is_longer_shorter_or_has_an_empty_value_finds_nothing() {
         for path in ["", "/v1", "/v1/me/", "/v1/me/log/x", "/v1/teams/", "/v1/teams//log", "//v1/me", "/V1/me"] {
-            assert_eq!(pattern_of(Method::Get, path), None, "{path}");
+            assert_eq!(pattern_of("GET", path), None, "{path}");
         }
-        assert_eq!(pattern_of(Method::Delete, "/v1/me"), None);
+        assert_eq!(pattern_of("DELETE", "/v1/me"), None);
+    }
+
+    #[test]
+    fn an_integer_has_one_spelling_and_an_end() {
+        for (text, value) in [("0", 0), ("42", 42), ("9007199254740991", MAX_INTEGER)] {
+            assert_eq!(text.parse::<Integer>().unwrap().0, value);
+        }
+        for text in ["", "-1", "+1", "01", "1.0", "1e3", " 1", "9007199254740992", "99999999999999999999"] {
+            assert!(text.parse::<Integer>().is_err(), "{text:?}");
+        }
     }
 
     #[test]
     fn no_route_hides_another() {
         for route in ROUTES {
             let path = route.pattern.replace(['{', '}'], "");
-            assert_eq!(pattern_of(route.method.clone(), &path).unwrap().0, route.pattern);
+            assert_eq!(pattern_of(route.method.as_ref(), &path).unwrap().0, route.pattern);
         }
     }
 }
