@@ -1,20 +1,191 @@
-//! Snippets: from the wire to R2 and back. (Placeholders; every one of them refuses.)
+//! Snippets: from the wire to R2 and back (section 7 of the protocol).
+//!
+//! On the wire a snippet is one object. At rest it is two: the ciphertext is an object in R2, created once and never
+//! changed; the statement, which names the ciphertext's hash, stands in the index of the team's Durable Object. So a list
+//! needs no R2, R2 checks the very hash that was signed, and the ciphertext passes by without being read.
 
-use worker::Response;
+use osmynt_core::limits::{PAGE, SNIPPET_BYTES};
+use osmynt_core::snippet::{MEDIA_TYPE, prefix, statement_length};
+use osmynt_core::statement::SnippetStatement;
+use osmynt_core::teamlog::check_snippet;
+use osmynt_core::{Code, SnippetId, TeamId, Unverified, Verified, api};
+use worker::{Bucket, Conditional, Env, ObjectBody, Response, ResponseBody};
 
-use crate::auth::Member;
+use crate::auth::{Caller, Member};
+use crate::crypto;
 use crate::problem::Problem;
 use crate::routes::Call;
+use crate::streams::{Body, prefixed};
+use crate::team;
+use crate::team::requests::{self, Admit, Delete, Find, List};
 
-pub(crate) async fn list(_call: Call, _member: Member) -> Result<Response, Problem> {
-    Err(Problem::not_found())
+/// The binding of wrangler.toml under which the ciphertexts are reached.
+pub(crate) const BUCKET: &str = "SNIPPETS";
+
+/// Where the ciphertext of a snippet is.
+pub(crate) fn object_key(team: TeamId, snippet: SnippetId) -> String {
+    format!("{team}/{snippet}")
 }
-pub(crate) async fn share(_call: Call, _member: Member) -> Result<Response, Problem> {
-    Err(Problem::not_found())
+
+/// `PUT /v1/teams/{team}/snippets/{snippet}`
+///
+/// 1. Type and length are stated, and the length is within the limit (`invalid-request`, `too-large`), before any of the
+///    body is read.
+/// 2. The statement is well formed (`invalid-request`, `too-large`); by the caller, signed by this session's device
+///    (`forbidden`); about this team, snippet and length, and as section 7 wants it (`invalid-request`, `clock-skew`).
+/// 3. Its signature fits (`bad-signature`).
+/// 4. The ciphertext is in R2, put there now or before, and has the stated hash (`invalid-request`).
+/// 5. The team admits it (`stale-log`, `rotation-required`, `coverage-mismatch`, `conflict`, `gone`, …).
+pub(crate) async fn share(call: Call, member: Member) -> Result<Response, Problem> {
+    let Member { caller, team, heads, .. } = member;
+    let snippet: SnippetId = call.param("snippet")?;
+
+    // 1.
+    check_type(&call)?;
+    let length = call.content_length()?;
+    if length > SNIPPET_BYTES {
+        return Err(Problem::new(Code::TooLarge, "A snippet has at most 10 MiB of content."));
+    }
+
+    // 2.
+    let mut body = Body::of(&call.request).ok_or_else(cut_short)?;
+    let (statement, ciphertext_length) = statement(&mut body, length).await?;
+    check_author(&statement, &caller)?;
+    let said = statement.payload();
+    if said.team != team || said.snippet != snippet {
+        return Err(Problem::new(Code::InvalidRequest, "The statement is about another team or snippet."));
+    }
+    if said.length != u64::from(ciphertext_length) {
+        return Err(Problem::new(Code::InvalidRequest, "The ciphertext has not the stated length."));
+    }
+    check_snippet(said, call.now)?;
+
+    // 3.
+    let statement = crypto::verify(statement, &caller.key).await?;
+
+    // 4.
+    let created = put(&call.env, &statement, body, ciphertext_length).await?;
+
+    // 5.
+    let statement = statement.compact().to_owned();
+    let admit = Admit { asker: caller.asker()?, key: caller.key, statement, heads, created };
+    let admitted = requests::ask(&call.env, team, &admit).await?;
+    let stored = api::SnippetStored { snippet, received_at: admitted.received_at };
+    Ok(Response::from_json(&stored)?.with_status(if admitted.first { 201 } else { 200 }))
 }
-pub(crate) async fn open(_call: Call, _member: Member) -> Result<Response, Problem> {
-    Err(Problem::not_found())
+
+/// `GET /v1/teams/{team}/snippets/{snippet}`
+pub(crate) async fn open(call: Call, member: Member) -> Result<Response, Problem> {
+    let snippet = existing(&call)?;
+    let found = requests::ask(&call.env, member.team, &Find { asker: member.caller.asker()?, snippet }).await?;
+    let object = bucket(&call.env)?.get(object_key(member.team, snippet)).execute().await?;
+    let missing = || {
+        // It was deleted a moment ago. If not, something is badly wrong.
+        Problem::unavailable("The snippet is being deleted, or not complete. Retry in a moment.", "an object is missing")
+    };
+    let object = object.ok_or_else(missing)?;
+    let length = u32::try_from(object.size()).map_err(|_| Problem::internal("an object over every limit"))?;
+    let Some(ResponseBody::Stream(ciphertext)) = object.body().map(ObjectBody::response_body).transpose()? else {
+        return Err(missing());
+    };
+    let whole = prefixed(&prefix(&found.statement)?, &ciphertext, length)?;
+    Ok(team::with_type(MEDIA_TYPE, ResponseBody::Stream(whole))?)
 }
-pub(crate) async fn delete(_call: Call, _member: Member) -> Result<Response, Problem> {
-    Err(Problem::not_found())
+
+/// `DELETE /v1/teams/{team}/snippets/{snippet}`
+pub(crate) async fn delete(call: Call, member: Member) -> Result<Response, Problem> {
+    let snippet = existing(&call)?;
+    requests::ask(&call.env, member.team, &Delete { asker: member.caller.asker()?, snippet }).await?;
+    Ok(Response::empty()?.with_status(204))
+}
+
+/// `GET /v1/teams/{team}/snippets`
+pub(crate) async fn list(call: Call, member: Member) -> Result<Response, Problem> {
+    let limit = call.query("limit")?.unwrap_or(PAGE);
+    if limit == 0 || limit > PAGE {
+        return Err(Problem::new(Code::InvalidRequest, "A page has 1 to 100 snippets."));
+    }
+    let asked = List { asker: member.caller.asker()?, cursor: call.query("cursor")?, limit };
+    team::forward(&call, member.team, &asked).await
+}
+
+/// RFC 9110 section 8.3.1: in any case, with any parameters.
+fn check_type(call: &Call) -> Result<(), Problem> {
+    let stated = call.request.headers().get("Content-Type")?.unwrap_or_default();
+    let media_type = stated.split(';').next().unwrap_or_default().trim();
+    if media_type.eq_ignore_ascii_case(MEDIA_TYPE) {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::InvalidRequest, format!("A snippet is sent with Content-Type: {MEDIA_TYPE}.")))
+    }
+}
+
+/// Reads the statement from the front of the body, of which `length` bytes are stated, and gives how many remain.
+async fn statement(body: &mut Body, length: u64) -> Result<(Unverified<SnippetStatement>, u32), Problem> {
+    let prefix: [u8; 4] = match body.take(4).await?.map(<[u8; 4]>::try_from) {
+        Some(Ok(prefix)) => prefix,
+        _ => return Err(cut_short()),
+    };
+    statement_length(prefix)?;
+    let statement_length = u32::from_be_bytes(prefix);
+    let rest = length.checked_sub(4).and_then(|rest| rest.checked_sub(u64::from(statement_length)));
+    let rest = rest.and_then(|rest| u32::try_from(rest).ok()).ok_or_else(cut_short)?;
+    let text = body.take(statement_length).await?.ok_or_else(cut_short)?;
+    let text = String::from_utf8(text)
+        .map_err(|_| Problem::new(Code::InvalidRequest, "The statement is not text."))?;
+    Ok((Unverified::parse(&text)?, rest))
+}
+
+fn check_author(statement: &Unverified<SnippetStatement>, caller: &Caller) -> Result<(), Problem> {
+    if statement.payload().user == caller.user && statement.kid() == caller.device.0 {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::Forbidden, "A snippet is by the caller, signed by the session's device."))
+    }
+}
+
+/// Creates the object of a snippet from the rest of the body. False if there is one.
+///
+/// In that case the body goes unread: an object that the index knows by the same statement has the same bytes, and any
+/// other is compared with the statement before the snippet is admitted.
+async fn put(
+    env: &Env,
+    statement: &Verified<SnippetStatement>,
+    body: Body,
+    length: u32,
+) -> Result<bool, Problem> {
+    let said = statement.payload();
+    let nothing_there = Conditional {
+        etag_matches: None,
+        etag_does_not_match: Some("*".to_owned()),
+        uploaded_before: None,
+        uploaded_after: None,
+    };
+    let put = bucket(env)?
+        .put(object_key(said.team, said.snippet), body.rest(length)?)
+        .sha256(said.sha256.as_bytes().to_vec())
+        .only_if(nothing_there)
+        .execute()
+        .await;
+    match put {
+        Ok(object) => Ok(object.is_some()),
+        // R2's code for a checksum that does not match: https://developers.cloudflare.com/r2/api/error-codes/.
+        Err(error) if error.to_string().contains("(10037)") => {
+            Err(Problem::new(Code::InvalidRequest, "The ciphertext has not the stated hash."))
+        }
+        Err(_) => Err(Problem::unavailable("The ciphertext could not be stored. Retry.", "R2 took no object")),
+    }
+}
+
+/// The snippet in the path, for reading: a text that is no id names a snippet that does not exist.
+fn existing(call: &Call) -> Result<SnippetId, Problem> {
+    call.param("snippet").map_err(|_| Problem::not_found())
+}
+
+fn bucket(env: &Env) -> Result<Bucket, Problem> {
+    Ok(env.bucket(BUCKET)?)
+}
+
+fn cut_short() -> Problem {
+    Problem::new(Code::InvalidRequest, "The snippet is cut short.")
 }

@@ -1,29 +1,149 @@
-//! Teams: the routes in front of the Durable Object. (Placeholders; every one of them refuses.)
+//! Teams: the routes of sections 4 to 6 of the protocol, and the Durable Object behind them.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`object`] | the Durable Object: the order in which things are verified, decided, written and told |
+//! | [`requests`] | what it can be asked, and how it is reached |
+//! | [`store`] | what it keeps: all of its SQL |
+//! | [`directory`] | the members' devices, as D1 has them |
 
-use worker::Response;
+mod directory;
+mod object;
+pub(crate) mod requests;
+mod store;
+
+use std::collections::BTreeMap;
+
+use osmynt_core::limits::ENTRIES_PER_COMMIT;
+use osmynt_core::statement::TeamEntry;
+use osmynt_core::teamlog::TeamEvent;
+use osmynt_core::{Code, TeamId, Unverified, UserId, api};
+use worker::{Headers, Response, ResponseBody, ResponseBuilder};
 
 use crate::auth::{Caller, Member, Visitor};
+use crate::db::Db;
 use crate::problem::Problem;
 use crate::routes::Call;
+use requests::{Asker, Commit, Describe, Operation, ReadEnvelopes, ReadEveryone, ReadLog};
 
-pub(crate) async fn list(_call: Call, _caller: Caller) -> Result<Response, Problem> {
-    Err(Problem::not_found())
+/// `GET /v1/teams`. From the projection in D1: no Durable Object wakes up.
+pub(crate) async fn list(call: Call, caller: Caller) -> Result<Response, Problem> {
+    let teams = Db::open(&call.env)?.teams(caller.user).await?;
+    Ok(Response::from_json(&api::MyTeams { teams })?)
 }
-pub(crate) async fn create(_call: Call, _caller: Caller) -> Result<Response, Problem> {
-    Err(Problem::not_found())
+
+/// `POST /v1/teams`. The team's id follows from the first entry, so a repetition finds the same object.
+pub(crate) async fn create(mut call: Call, caller: Caller) -> Result<Response, Problem> {
+    let commit: api::Commit = call.json().await?;
+    let (first, _) = ends(&commit)?;
+    if !matches!(first.payload().event, TeamEvent::TeamCreated { .. }) {
+        return Err(Problem::new(Code::InvalidRequest, "A team begins with team.created."));
+    }
+    let team = TeamId(first.hash());
+    let founding = Commit { asker: caller.asker()?, key: caller.key, founding: true, changes: commit };
+    let committed = requests::ask(&call.env, team, &founding).await?;
+    Ok(Response::from_json(&committed)?.with_status(201))
 }
-pub(crate) async fn show(_call: Call, _member: Member) -> Result<Response, Problem> {
-    Err(Problem::not_found())
+
+/// `GET /v1/teams/{team}`
+pub(crate) async fn show(call: Call, member: Member) -> Result<Response, Problem> {
+    let Member { caller, team, heads, profiles, .. } = member;
+    let asker = caller.asker()?;
+    let requests::Description { head, epoch, stale, policy, members, invites } =
+        requests::ask(&call.env, team, &Describe { asker, heads }).await?;
+    let profiles: Vec<api::Profile> = serde_json::from_str(&profiles)?;
+    let mut profiles: BTreeMap<UserId, api::Profile> = profiles.into_iter().map(|of| (of.id, of)).collect();
+    let members = members.into_iter().map(|(user, identity, role)| {
+        // The projection may be behind the log and lack somebody. Who they are is in the log; these are mere courtesy.
+        let unknown = || api::Profile { id: user, login: String::new(), name: None, avatar_url: None };
+        let api::Profile { login, name, avatar_url, .. } = profiles.remove(&user).unwrap_or_else(unknown);
+        api::TeamMember { user, identity, role, login, name, avatar_url }
+    });
+    let members = members.collect();
+    Ok(Response::from_json(&api::Team { team, head, epoch, stale, policy, members, invites })?)
 }
-pub(crate) async fn log(_call: Call, _visitor: Visitor) -> Result<Response, Problem> {
-    Err(Problem::not_found())
+
+/// `GET /v1/teams/{team}/log`
+pub(crate) async fn log(call: Call, visitor: Visitor) -> Result<Response, Problem> {
+    let asked = ReadLog {
+        asker: visitor.caller.asker()?,
+        invite: invite(&call, &visitor)?,
+        from: call.integer("from")?.unwrap_or(0),
+    };
+    forward(&call, visitor.team, &asked).await
 }
-pub(crate) async fn commit(_call: Call, _visitor: Visitor) -> Result<Response, Problem> {
-    Err(Problem::not_found())
+
+/// `POST /v1/teams/{team}/commits`. The object decides. It is not troubled by who is not a member and neither joins nor
+/// has just left: a client whose answer to `member.left` was lost sends it again as no member any more.
+pub(crate) async fn commit(mut call: Call, visitor: Visitor) -> Result<Response, Problem> {
+    let commit: api::Commit = call.json().await?;
+    let (first, last) = ends(&commit)?;
+    let passes = visitor.role.is_some()
+        || matches!(first.payload().event, TeamEvent::MemberJoined { .. })
+        || matches!(last.payload().event, TeamEvent::MemberLeft {});
+    if !passes {
+        return Err(Problem::not_found());
+    }
+    let caller = visitor.caller;
+    let asked = Commit { asker: caller.asker()?, key: caller.key, founding: false, changes: commit };
+    Ok(Response::from_json(&requests::ask(&call.env, visitor.team, &asked).await?)?)
 }
-pub(crate) async fn directory(_call: Call, _visitor: Visitor) -> Result<Response, Problem> {
-    Err(Problem::not_found())
+
+/// `GET /v1/teams/{team}/directory`. Who is in it comes from the log, what is known of them from D1.
+pub(crate) async fn directory(call: Call, visitor: Visitor) -> Result<Response, Problem> {
+    let asked = ReadEveryone {
+        asker: visitor.caller.asker()?,
+        invite: invite(&call, &visitor)?,
+        after: call.query("after")?,
+    };
+    let everyone = requests::ask(&call.env, visitor.team, &asked).await?;
+    let users = Db::open(&call.env)?.directory(&everyone.users).await?;
+    Ok(Response::from_json(&api::DirectoryPage { users, next: everyone.next })?)
 }
-pub(crate) async fn envelopes(_call: Call, _member: Member) -> Result<Response, Problem> {
-    Err(Problem::not_found())
+
+/// `GET /v1/teams/{team}/envelopes`
+pub(crate) async fn envelopes(call: Call, member: Member) -> Result<Response, Problem> {
+    let asked = ReadEnvelopes { asker: member.caller.asker()?, from: call.integer("from")?.unwrap_or(0) };
+    forward(&call, member.team, &asked).await
+}
+
+impl Caller {
+    /// Who asks, for a team.
+    pub(crate) fn asker(&self) -> Result<Asker, Problem> {
+        let log = self.log.as_ref().ok_or_else(|| Problem::internal("an active device of a user without a log"))?;
+        Ok(Asker { user: self.user, identity: log.identity, device: self.device })
+    }
+}
+
+/// Answers with what the object answers.
+pub(crate) async fn forward<O: Operation>(call: &Call, team: TeamId, asked: &O) -> Result<Response, Problem> {
+    let body = requests::forward(&call.env, team, asked).await?;
+    Ok(with_type("application/json", body)?)
+}
+
+/// An answer of a media type.
+pub(crate) fn with_type(media_type: &str, body: ResponseBody) -> worker::Result<Response> {
+    let headers = Headers::new();
+    headers.set("Content-Type", media_type)?;
+    Ok(ResponseBuilder::new().with_headers(headers).body(body))
+}
+
+/// The proof of an invitation, which who is not a member needs (`not-found`).
+fn invite(call: &Call, visitor: &Visitor) -> Result<Option<String>, Problem> {
+    let invite = call.request.headers().get("Osmynt-Invite")?;
+    if visitor.role.is_none() && invite.is_none() {
+        return Err(Problem::not_found());
+    }
+    Ok(invite)
+}
+
+/// The first and last entry of a commit, once it is known not to have so many that verifying them would be work.
+fn ends(commit: &api::Commit) -> Result<(Unverified<TeamEntry>, Unverified<TeamEntry>), Problem> {
+    if commit.entries.len() > ENTRIES_PER_COMMIT {
+        return Err(Problem::new(Code::TooLarge, "A commit has at most 16 entries."));
+    }
+    let (Some(first), Some(last)) = (commit.entries.first(), commit.entries.last()) else {
+        return Err(Problem::new(Code::InvalidRequest, "A commit has at least one entry."));
+    };
+    Ok((Unverified::parse(first)?, Unverified::parse(last)?))
 }

@@ -1,0 +1,198 @@
+//! What the Worker asks of a team's Durable Object: a typed request and answer for each operation, and the one place that
+//! knows how the object is named and reached.
+//!
+//! Only the Worker reaches the object, and it authenticates first. So a request states as facts what the Worker has
+//! established: who asks ([`Asker`]), and what D1 and R2 said a moment ago. What the object decides, it decides from
+//! these, its own state, and the statements.
+
+use osmynt_core::teamlog::{Policy, Role};
+use osmynt_core::{Code, DeviceId, Hash, Head, PublicKey, Refusal, SnippetId, TeamId, Time, UserId, api};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::JsValue;
+use worker::{Env, Method, Request, RequestInit, Response, ResponseBody};
+
+use crate::problem::Problem;
+
+/// The binding of wrangler.toml under which the objects are reached.
+const TEAMS: &str = "TEAMS";
+
+/// Something that can be asked of a team.
+pub(crate) trait Operation: Serialize + DeserializeOwned {
+    /// What it is called in the object's routes.
+    const NAME: &'static str;
+    /// What comes back, if it is not refused.
+    type Answer: Serialize + DeserializeOwned;
+}
+
+/// Who asks: the user and device of an active session, and the identity of that user at this moment.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Asker {
+    pub(crate) user: UserId,
+    pub(crate) identity: Hash,
+    pub(crate) device: DeviceId,
+}
+
+macro_rules! operation {
+    ($($(#[$doc:meta])* $name:ident($path:literal) -> $answer:ty { $($(#[$field:meta])* $member:ident: $type:ty,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Serialize, Deserialize)]
+        pub(crate) struct $name { pub(crate) asker: Asker, $($(#[$field])* pub(crate) $member: $type,)* }
+
+        impl Operation for $name {
+            const NAME: &'static str = $path;
+            type Answer = $answer;
+        }
+    )*};
+}
+
+operation! {
+    /// Appends a commit to the log, or founds the team with it.
+    Commit("commit") -> api::Committed {
+        /// The asker's signing key, which every entry must be signed with.
+        key: PublicKey,
+        /// Whether this is to be the log's beginning.
+        founding: bool,
+        /// The entries and envelopes.
+        changes: api::Commit,
+    }
+
+    /// Reads a page of the log.
+    ReadLog("log") -> api::TeamLog {
+        /// The header `Osmynt-Invite`: an `osmynt-invite+jws`, for who is not a member yet.
+        invite: Option<String>,
+        /// Position of the first entry wanted.
+        from: u64,
+    }
+
+    /// Reads who is or ever was a member.
+    ReadEveryone("everyone") -> Everyone {
+        /// As in [`ReadLog`].
+        invite: Option<String>,
+        /// Where the last page ended.
+        after: Option<UserId>,
+    }
+
+    /// Reads what the team is now.
+    Describe("describe") -> Description {
+        /// The members' user-log heads as D1 gave them: see [`Admit`].
+        heads: String,
+    }
+
+    /// Reads the team keys sealed to the asker's device.
+    ReadEnvelopes("envelopes") -> api::MyEnvelopes {
+        /// The first epoch wanted.
+        from: u64,
+    }
+
+    /// Decides on a snippet whose ciphertext is in R2 by now.
+    Admit("admit") -> Admitted {
+        /// The asker's signing key, with which the Worker has verified the statement.
+        key: PublicKey,
+        /// The verified `osmynt-snippet+jws`.
+        statement: String,
+        /// The members' user-log heads: a JSON array of [`UserHead`](osmynt_core::teamlog::UserHead), as D1 made it when the
+        /// caller was authenticated.
+        heads: String,
+        /// Whether this very request created the object in R2. If not, it was there.
+        created: bool,
+    }
+
+    /// Reads the statement of a snippet.
+    Find("find") -> Found {
+        /// Which.
+        snippet: SnippetId,
+    }
+
+    /// Deletes a snippet.
+    Delete("delete") -> () {
+        /// Which.
+        snippet: SnippetId,
+    }
+
+    /// Lists snippets, newest first.
+    List("list") -> api::SnippetPage {
+        /// Where the last page ended.
+        cursor: Option<String>,
+        /// How many at most.
+        limit: usize,
+    }
+}
+
+/// The answer to [`ReadEveryone`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Everyone {
+    /// Ascending.
+    pub(crate) users: Vec<UserId>,
+    /// What to ask for next (`after`), if there is more.
+    pub(crate) next: Option<UserId>,
+}
+
+/// The answer to [`Describe`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Description {
+    pub(crate) head: Head,
+    pub(crate) epoch: u64,
+    pub(crate) stale: bool,
+    pub(crate) policy: Policy,
+    /// Ascending by user.
+    pub(crate) members: Vec<(UserId, Hash, Role)>,
+    pub(crate) invites: Vec<api::OpenInvite>,
+}
+
+/// The answer to [`Admit`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Admitted {
+    pub(crate) received_at: Time,
+    /// Whether it was not there before.
+    pub(crate) first: bool,
+}
+
+/// The answer to [`Find`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Found {
+    /// The `osmynt-snippet+jws`.
+    pub(crate) statement: String,
+}
+
+/// Asks a team and reads the answer.
+pub(crate) async fn ask<O: Operation>(env: &Env, team: TeamId, operation: &O) -> Result<O::Answer, Problem> {
+    let mut response = send(env, team, operation).await?;
+    Ok(serde_json::from_slice(&response.bytes().await?)?)
+}
+
+/// Asks a team and hands on the body of its answer unread, where that is the body of ours.
+pub(crate) async fn forward<O: Operation>(env: &Env, team: TeamId, operation: &O) -> Result<ResponseBody, Problem> {
+    let (_, body) = send(env, team, operation).await?.into_parts();
+    Ok(body)
+}
+
+/// The object's side of [`send`]: the body of a request for `O`, typed.
+pub(crate) async fn receive<O: Operation>(request: &mut Request) -> Result<O, Problem> {
+    Ok(serde_json::from_slice(&request.bytes().await?)?)
+}
+
+/// The object's side of [`send`]: the answer.
+pub(crate) fn reply<O: Operation>(outcome: &Result<O::Answer, Problem>) -> worker::Result<Response> {
+    match outcome {
+        Ok(answer) => Response::from_json(answer),
+        Err(problem) => problem.response(),
+    }
+}
+
+async fn send<O: Operation>(env: &Env, team: TeamId, operation: &O) -> Result<Response, Problem> {
+    let mut init = RequestInit::new();
+    init.with_method(Method::Post).with_body(Some(JsValue::from_str(&serde_json::to_string(operation)?)));
+    let request = Request::new_with_init(&format!("https://team/{}", O::NAME), &init)?;
+    let object = env.durable_object(TEAMS)?.get_by_name(&team.to_string())?;
+    // The object was moved, restarted or has too much to do.
+    let unreachable = |_| Problem::unavailable("The team is not reachable right now. Retry.", "the object could not be reached");
+    let mut response = object.fetch_with_request(request).await.map_err(unreachable)?;
+    if response.status_code() == 200 {
+        return Ok(response);
+    }
+    let refused: api::Problem = serde_json::from_slice(&response.bytes().await?)?;
+    let code = Code::from_name(&refused.code).unwrap_or(Code::Internal);
+    // The object has written to the log what it had to say there.
+    Err(Refusal::new(code, refused.detail).into())
+}
