@@ -1,0 +1,421 @@
+//! The arguments: this file is what `--help` shows.
+
+use crate::ranges::LineRange;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use osmynt_client::Server;
+use std::{path::PathBuf, str::FromStr, time::Duration};
+
+/// Share code with your team, end-to-end encrypted.
+#[derive(Debug, Parser)]
+#[command(
+    name = "osmynt",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Exit codes:
+  0  done                          4  refused, or there is no such thing
+  1  something went wrong          5  did not verify: do not trust it
+  2  wrong arguments               6  a conflict is left for you to resolve
+  3  not signed in                 7  the service cannot be reached
+
+Examples:
+  osmynt login --server https://osmynt.example.org
+  osmynt team new backend
+  osmynt share src/main.rs:10-42 --team backend
+  git diff | osmynt share - --team backend --title 'Fix the retry loop'"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Global {
+    /// Write JSON for programs; failures too, to standard error
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Write nothing but what was asked for and failures
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// When to use colour; NO_COLOR is respected
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true, help = "Colour: auto, always or never")]
+    pub(crate) color: ColorWhen,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorWhen {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Sign in on this device, through GitHub in your browser
+    #[command(after_help = "\
+Example:
+  osmynt login --server https://osmynt.example.org --name 'work laptop'")]
+    Login(Login),
+    /// Show who is signed in, on which device and where
+    #[command(after_help = "\
+Example:
+  osmynt whoami --json")]
+    Whoami,
+    /// Make, join and manage teams
+    #[command(subcommand, after_help = "\
+Example:
+  osmynt team invite backend --uses 3 --expires 2d")]
+    Team(Team),
+    /// Share a file, some of its lines, or what comes from standard input
+    #[command(after_help = "\
+A diff (a .diff or .patch file, or a diff on standard input) is shared as one: teammates can apply it.
+Lines and files from a git repository remember what they replace, so that teammates can apply them too.
+
+Examples:
+  osmynt share src/main.rs:10-42 --team backend
+  osmynt share notes.md --to alice --to bob --expires 7d
+  git diff | osmynt share - --team backend --title 'Fix the retry loop'")]
+    Share(Share),
+    /// List what was shared with you and by you, newest first
+    #[command(after_help = "\
+Example:
+  osmynt list --team backend --limit 10")]
+    List(List),
+    /// Show what was shared; piped or with -o, its exact bytes
+    #[command(after_help = "\
+Examples:
+  osmynt open 3f9a61c2
+  osmynt open 3f9a61c2 -o main.rs
+  osmynt open saved.osmynt")]
+    Open(Open),
+    /// Put what was shared into your own files
+    #[command(after_help = "\
+Run it inside your clone of the repository. A diff is applied, lines are merged into the file that they came from.
+Where your own changes are in the way, conflict markers are left in the file and the exit code is 6.
+Nothing outside the repository is ever written, and nothing is staged or committed.
+
+Examples:
+  osmynt apply 3f9a61c2 --dry-run
+  osmynt apply 3f9a61c2")]
+    Apply(Apply),
+    /// Delete something that you shared (owners and admins: anything)
+    #[command(after_help = "\
+Example:
+  osmynt delete 3f9a61c2")]
+    Delete(Delete),
+    /// Save what was shared, still encrypted and signed, to open or apply later without the service
+    #[command(after_help = "\
+Example:
+  osmynt export 3f9a61c2 -o saved.osmynt")]
+    Export(Export),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Login {
+    /// The service, if not the one of the last sign-in
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<Server>,
+    /// What to call this device; its host name if not given
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) name: Option<String>,
+    /// Only print the address, do not open a browser
+    #[arg(long)]
+    pub(crate) no_browser: bool,
+    /// Start your account over with this device only: all other devices lose access, and teams must invite you again
+    #[arg(long)]
+    pub(crate) reset: bool,
+}
+
+/// What to do with teams. TEAM is a team's name, or its id or the beginning of it. PERSON is a GitHub login or a user id.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Team {
+    /// Make a team, with you as its owner
+    #[command(after_help = "\
+Example:
+  osmynt team new backend")]
+    New {
+        /// What to call it; the service does not learn the name
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// List your teams
+    #[command(after_help = "\
+Example:
+  osmynt team list")]
+    List,
+    /// Show a team's members and open invitations
+    #[command(after_help = "\
+Example:
+  osmynt team show backend")]
+    Show(TeamName),
+    /// Make a link with which others can join
+    #[command(after_help = "\
+Whoever has the link can join: send it through a channel that only they can read.
+
+Example:
+  osmynt team invite backend --uses 3 --expires 2d")]
+    Invite {
+        #[command(flatten)]
+        team: TeamName,
+        /// What the invited will be
+        #[arg(long, value_enum, default_value = "member")]
+        role: Role,
+        /// How many people can use it
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+        uses: u32,
+        /// How long it can be used, at most 30d: a number and m, h, d or w
+        #[arg(long, value_name = "TIME", default_value = "7d")]
+        expires: Lifetime,
+    },
+    /// Join a team with an invitation's link
+    #[command(after_help = "\
+Example:
+  osmynt team join 'https://osmynt.example.org/join#v1.eyJ0ZWFt...'")]
+    Join {
+        /// The whole link, in quotes
+        link: String,
+    },
+    /// Remove somebody; what is shared from now on they cannot open
+    #[command(after_help = "\
+Example:
+  osmynt team remove backend mallory")]
+    Remove {
+        #[command(flatten)]
+        team: TeamName,
+        /// Who
+        #[arg(value_name = "PERSON")]
+        person: String,
+    },
+    /// Leave a team
+    #[command(after_help = "\
+Example:
+  osmynt team leave backend")]
+    Leave(TeamName),
+    /// Change what somebody may do
+    #[command(after_help = "\
+Example:
+  osmynt team role backend alice admin")]
+    Role {
+        #[command(flatten)]
+        team: TeamName,
+        /// Who
+        #[arg(value_name = "PERSON")]
+        person: String,
+        /// What they will be
+        #[arg(value_enum)]
+        role: Role,
+    },
+    /// Give a team another name
+    #[command(after_help = "\
+Example:
+  osmynt team rename backend platform")]
+    Rename {
+        #[command(flatten)]
+        team: TeamName,
+        /// The new name
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Replace the team's key now; it also happens by itself whenever it must
+    #[command(after_help = "\
+Example:
+  osmynt team rotate backend")]
+    Rotate(TeamName),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TeamName {
+    /// The team
+    #[arg(value_name = "TEAM")]
+    pub(crate) team: String,
+}
+
+/// What a member may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Share and open.
+    Member,
+    /// Also invite, remove members and rename.
+    Admin,
+    /// Everything.
+    Owner,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Share {
+    /// The file, with :FROM-TO for some of its lines, or - for standard input
+    #[arg(value_name = "FILE[:FROM-TO]")]
+    pub(crate) what: String,
+    /// Share with this team
+    #[arg(long, required_unless_present = "to")]
+    pub(crate) team: Option<String>,
+    /// Share with this member only; can be repeated
+    #[arg(long, value_name = "PERSON")]
+    pub(crate) to: Vec<String>,
+    /// What it is about
+    #[arg(long)]
+    pub(crate) title: Option<String>,
+    /// Delete it after this time: a number and m, h, d or w
+    #[arg(long, value_name = "TIME")]
+    pub(crate) expires: Option<Lifetime>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only this team's
+    #[arg(long)]
+    pub(crate) team: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Open {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Write the exact bytes to this file
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Only say what would happen
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// Which, as `osmynt list` shows it; the beginning or end of an id is enough
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Which, as `osmynt list` shows it; the beginning or end of an id is enough
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Where to save it, or - for standard output; ID.osmynt if not given
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// Which, as `osmynt list` shows it (the beginning or end of an id is enough), or a file from `osmynt export`
+    #[arg(value_name = "ID|FILE")]
+    pub(crate) which: String,
+}
+
+/// A length of time as people write it: `90s`, `30m`, `12h`, `7d`, `2w`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lifetime(pub(crate) Duration);
+
+impl FromStr for Lifetime {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = "write a number and m, h, d or w, for example 12h or 7d";
+        let split = text.len().checked_sub(1).ok_or(wrong)?;
+        let (number, unit) = text.split_at_checked(split).ok_or(wrong)?;
+        let unit = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            "w" => 604_800,
+            _ => return Err(wrong),
+        };
+        if !number.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(wrong);
+        }
+        let number: u64 = number.parse().map_err(|_| wrong)?;
+        // A hundred years is for ever, and keeps every sum of times in range.
+        match number.checked_mul(unit) {
+            Some(seconds @ 1..=3_155_760_000) => Ok(Self(Duration::from_secs(seconds))),
+            _ => Err("between a second and a hundred years"),
+        }
+    }
+}
+
+/// What `FILE[:FROM-TO]` means.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// `-`
+    Stdin,
+    /// A file, or some of its lines.
+    File(PathBuf, Option<LineRange>),
+}
+
+impl Source {
+    /// Reads the argument. A file whose name really ends like a range is meant when it exists (`exists`).
+    pub(crate) fn parse(text: &str, exists: impl FnOnce(&str) -> bool) -> Result<Self, &'static str> {
+        if text == "-" {
+            return Ok(Self::Stdin);
+        }
+        let whole = || Ok(Self::File(text.into(), None));
+        match text.rsplit_once(':') {
+            Some((file, lines)) if !file.is_empty() && lines.starts_with(|c: char| c.is_ascii_digit()) && !exists(text) => {
+                Ok(Self::File(file.into(), Some(lines.parse()?)))
+            }
+            _ => whole(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("osmynt "), "{} has no example", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn lifetimes_are_read_as_people_write_them() {
+        for (text, seconds) in [("90s", 90), ("30m", 1_800), ("12h", 43_200), ("7d", 604_800), ("2w", 1_209_600)] {
+            assert_eq!(text.parse(), Ok(Lifetime(Duration::from_secs(seconds))));
+        }
+        for wrong in ["", "d", "7", "7y", "-1d", "+1d", "1.5h", "0d", "7 d", "99999999999999999999d", "9999999w", "7ö"] {
+            assert!(wrong.parse::<Lifetime>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_range_after_the_last_colon_is_a_range() {
+        let parse = |text| Source::parse(text, |_| false);
+        assert_eq!(parse("-"), Ok(Source::Stdin));
+        assert_eq!(parse("a/b.rs"), Ok(Source::File("a/b.rs".into(), None)));
+        assert_eq!(parse("b.rs:3-9"), Ok(Source::File("b.rs".into(), Some(LineRange { from: 3, to: 9 }))));
+        assert_eq!(parse("a:b.rs:3"), Ok(Source::File("a:b.rs".into(), Some(LineRange { from: 3, to: 3 }))));
+        assert_eq!(parse(r"C:\x.rs"), Ok(Source::File(r"C:\x.rs".into(), None)));
+        assert!(parse("b.rs:9-3").is_err());
+        assert_eq!(Source::parse("b:12", |_| true), Ok(Source::File("b:12".into(), None)));
+    }
+}

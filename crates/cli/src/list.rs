@@ -1,0 +1,226 @@
+//! `list`, `delete` and `export`, and how a snippet is named and described.
+
+use crate::{
+    args::{Delete, Export, List},
+    client,
+    failure::{Exit, Failure, Result},
+    output::{Output, ago, bytes, line, now, table},
+    share::word,
+    teams::{name_or_id, person},
+};
+use osmynt_client::{Audience, Client, Kind, Lines, Listing, Person, Snippet, SnippetId, TeamId};
+use serde_json::{Value, json};
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Lists what the person can open.
+pub(crate) fn run(args: &List, out: Output) -> Result<()> {
+    let client = client()?;
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let progress = out.progress("Reading and verifying");
+    let names: BTreeMap<TeamId, Option<String>> = client.teams()?.into_iter().map(|team| (team.id, team.name)).collect();
+    let teams: Vec<TeamId> = match &args.team {
+        Some(team) => vec![client.find_team(Some(team))?],
+        None => names.keys().copied().collect(),
+    };
+    let Listing { snippets, rejected, more } = newest(&client, &teams, limit)?;
+    drop(progress);
+
+    let name = |team: TeamId| names.get(&team).and_then(Option::as_deref);
+    let value = json!({
+        "snippets": snippets.iter().map(|snippet| described(snippet, name(snippet.team))).collect::<Vec<_>>(),
+        "rejected": rejected.iter().map(|one| json!({"snippet": one.id.map(|id| id.to_string()), "message": one.error.to_string()})).collect::<Vec<_>>(),
+        "more": more,
+    });
+    out.answer(&value, |paint| {
+        if snippets.is_empty() {
+            return "Nothing was shared yet. Share something with: osmynt share FILE --team TEAM".into();
+        }
+        let ids = short_ids(snippets.iter().map(|snippet| snippet.id));
+        let several = teams.len() > 1;
+        let rows: Vec<_> = snippets
+            .iter()
+            .zip(ids)
+            .map(|(snippet, id)| {
+                let mut row = vec![id, ago(snippet.received_at.unwrap_or(snippet.issued_at), now()), author(snippet)];
+                if several {
+                    row.push(name_or_id(name(snippet.team), snippet.team));
+                }
+                row.push(what(snippet));
+                row.push(bytes(snippet.header.size));
+                row.push(snippet.header.title.as_deref().map(line).unwrap_or_default());
+                row
+            })
+            .collect();
+        table(&rows, |column, cell| match column {
+            0 => paint.id(cell),
+            1 => paint.faint(cell),
+            _ => cell.to_owned(),
+        })
+    })?;
+    if more {
+        out.note("there are more; see them with --limit.");
+    }
+    for one in &rejected {
+        let which = one.id.map_or_else(|| "a snippet".to_owned(), short);
+        out.note(&format!("{which} is left out: {}", line(&one.error.to_string())));
+    }
+    // What merely cannot be read (its key never reached this device) is no sign of an attack; what does not verify is.
+    let forged = rejected.into_iter().map(|one| Failure::from(one.error)).filter(|failure| failure.exit == Exit::Untrusted).count();
+    if forged > 0 {
+        let which = if forged == 1 { "one thing".to_owned() } else { format!("{forged} things") };
+        return Err(Failure::untrusted(format!("{which} in the list did not verify")).next("What is shown above did. Tell whoever runs the service."));
+    }
+    Ok(())
+}
+
+/// The newest of several teams together.
+fn newest(client: &Client, teams: &[TeamId], limit: usize) -> Result<Listing> {
+    let mut all = Listing { snippets: Vec::new(), rejected: Vec::new(), more: false };
+    for team in teams {
+        let listing = client.list(*team, limit)?;
+        all.snippets.extend(listing.snippets);
+        all.rejected.extend(listing.rejected);
+        all.more |= listing.more;
+    }
+    all.snippets.sort_by_key(|snippet| Reverse((snippet.received_at, snippet.id)));
+    all.more |= all.snippets.len() > limit;
+    all.snippets.truncate(limit);
+    Ok(all)
+}
+
+/// Deletes a snippet.
+pub(crate) fn delete(args: &Delete, out: Output) -> Result<()> {
+    let client = client()?;
+    let progress = out.progress("Deleting");
+    let (team, snippet) = client.find_snippet(None, &args.id)?;
+    client.delete_snippet(team, snippet)?;
+    drop(progress);
+    out.done(&json!({"snippet": snippet.to_string(), "team": team.to_string(), "deleted": true}), |paint| {
+        format!("Deleted {}. Whoever opened it before may still have it.", paint.id(&short(snippet)))
+    })
+}
+
+/// Saves a snippet as it is stored.
+pub(crate) fn export(args: &Export, out: Output) -> Result<()> {
+    let client = client()?;
+    let progress = out.progress("Fetching and verifying");
+    let (team, snippet) = client.find_snippet(None, &args.id)?;
+    let stored = client.export(team, snippet)?;
+    drop(progress);
+    let file = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.osmynt", short(snippet))));
+    if file == Path::new("-") {
+        return out.raw(&stored);
+    }
+    fs::write(&file, &stored).map_err(Failure::io(format!("cannot write {}", file.display())))?;
+    let shown = line(&file.to_string_lossy());
+    out.done(&json!({"snippet": snippet.to_string(), "team": team.to_string(), "file": file.to_string_lossy()}), |_| format!("Saved to {shown}."))
+}
+
+/// A snippet for a program.
+pub(crate) fn described(snippet: &Snippet, team_name: Option<&str>) -> Value {
+    let Snippet { header, .. } = snippet;
+    json!({
+        "snippet": snippet.id.to_string(),
+        "team": snippet.team.to_string(),
+        "team_name": team_name,
+        "kind": word(header.kind),
+        "title": header.title,
+        "author": snippet.author.login.clone().unwrap_or_else(|| snippet.author.user.to_string()),
+        "author_user": snippet.author.user.to_string(),
+        "device": snippet.device.to_string(),
+        "mine": snippet.mine,
+        "audience": match &snippet.audience {
+            Audience::Team { epoch } => json!({"type": "team", "epoch": epoch}),
+            Audience::Members(members) => json!({"type": "members", "members": members.iter().map(named).collect::<Vec<_>>()}),
+        },
+        "size": header.size,
+        "language": header.language,
+        "path": header.path,
+        "repository": header.repository,
+        "lines": lines_of(header.lines),
+        "created_at": snippet.issued_at.to_rfc3339(),
+        "received_at": snippet.received_at.map(|time| time.to_rfc3339()),
+        "expires_at": snippet.expires_at.map(|time| time.to_rfc3339()),
+    })
+}
+
+fn named(person: &Person) -> Value {
+    json!({"user": person.user.to_string(), "login": person.login})
+}
+
+/// A range of lines for a program.
+pub(crate) fn lines_of(lines: Option<Lines>) -> Value {
+    lines.map_or(Value::Null, |Lines { from, to }| json!({"from": from, "to": to}))
+}
+
+/// Who shared it, for a person.
+pub(crate) fn author(snippet: &Snippet) -> String {
+    if snippet.mine { "you".into() } else { person(&snippet.author) }
+}
+
+/// What it is, for a person: where it comes from, or at least its kind.
+pub(crate) fn what(snippet: &Snippet) -> String {
+    let header = &snippet.header;
+    place(header.path.as_deref(), header.lines).unwrap_or_else(|| match (header.kind, &header.repository) {
+        (Kind::Diff, Some(repository)) => format!("diff of {}", line(repository)),
+        (kind, _) => word(kind).to_owned(),
+    })
+}
+
+/// `src/main.rs:10-42`, fit for a terminal.
+pub(crate) fn place(path: Option<&str>, lines: Option<Lines>) -> Option<String> {
+    let path = line(path?);
+    Some(match lines {
+        None => path,
+        Some(Lines { from, to }) if from == to => format!("{path}:{from}"),
+        Some(Lines { from, to }) => format!("{path}:{from}-{to}"),
+    })
+}
+
+/// The end of an id, which is enough to name it: ids made at about the same time begin alike.
+pub(crate) fn short(id: SnippetId) -> String {
+    ending(&id.to_string(), SHORT)
+}
+
+const SHORT: usize = 8;
+
+fn ending(id: &str, length: usize) -> String {
+    id.chars().skip(id.chars().count().saturating_sub(length)).collect()
+}
+
+/// The ends of ids, all as long as it takes to tell them apart.
+fn short_ids(ids: impl Iterator<Item = SnippetId>) -> Vec<String> {
+    let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
+    let longest = ids.iter().map(String::len).max().unwrap_or_default();
+    (SHORT..longest)
+        .map(|length| ids.iter().map(|id| ending(id, length)).collect::<Vec<_>>())
+        .find(|short| short.iter().collect::<std::collections::BTreeSet<_>>().len() == ids.len())
+        .unwrap_or(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_shortened_as_far_as_they_can_be_told_apart() {
+        let ids = ["0190163d-8694-739b-aea5-966c26f8ad91", "0190163d-8694-739b-aea5-966c16f8ad91", "0190163d-8694-739b-aea5-000000000000"];
+        let ids = ids.map(|id| id.parse().unwrap());
+        assert_eq!(short_ids(ids.into_iter().skip(1)), ["16f8ad91", "00000000"]);
+        assert_eq!(short_ids(ids.into_iter()), ["26f8ad91", "16f8ad91", "00000000"]);
+        let alike = ["0190163d-8694-739b-aea5-966c26f8ad91", "0190163d-8694-739b-aea5-966d26f8ad91"].map(|id| id.parse().unwrap());
+        assert_eq!(short_ids(alike.into_iter()), ["c26f8ad91", "d26f8ad91"]);
+    }
+
+    #[test]
+    fn places_are_fit_for_a_terminal() {
+        assert_eq!(place(Some("a\u{1b}[2J.rs"), Some(Lines { from: 1, to: 2 })).unwrap(), "a\\u{1b}[2J.rs:1-2");
+        assert_eq!(place(Some("a"), Some(Lines { from: 7, to: 7 })).unwrap(), "a:7");
+        assert_eq!(place(None, None), None);
+    }
+}

@@ -1,0 +1,362 @@
+//! What the person or the program at the other end gets to see.
+//!
+//! Whatever came from somebody else (titles, paths, names, contents, answers of the service) passes through [`line`] or [`block`]
+//! before it reaches a terminal, so that a teammate cannot send control sequences.
+
+use crate::{
+    args::{ColorWhen, Global},
+    failure::{Failure, Result},
+};
+use anstyle::{AnsiColor, Style};
+use osmynt_client::Time;
+use serde_json::{Value, json};
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal, Write},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+/// Where output goes and in which form.
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "four independent facts about the surroundings")]
+pub(crate) struct Output {
+    /// One JSON document, or JSON lines.
+    pub(crate) json: bool,
+    quiet: bool,
+    /// Whether standard output is shown to a person.
+    pub(crate) terminal: bool,
+    wanted_color: bool,
+    color: bool,
+    error_color: bool,
+}
+
+impl Output {
+    /// From the global options and what standard output and standard error are.
+    pub(crate) fn new(global: &Global) -> Self {
+        let wanted = |stream_wants: bool| match global.color {
+            ColorWhen::Always => true,
+            ColorWhen::Never => false,
+            ColorWhen::Auto => stream_wants,
+        };
+        // Knows NO_COLOR, CLICOLOR, TERM=dumb and whether the stream is a terminal.
+        let auto = |choice| choice != anstream::ColorChoice::Never;
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            terminal: io::stdout().is_terminal(),
+            wanted_color: global.color == ColorWhen::Always,
+            color: wanted(auto(anstream::AutoStream::choice(&io::stdout()))),
+            error_color: wanted(auto(anstream::AutoStream::choice(&io::stderr()))),
+        }
+    }
+
+    /// Whether a person looks at standard output, or wants what a person would see (`--color always | less -R`).
+    pub(crate) const fn for_people(self) -> bool {
+        self.terminal || self.wanted_color
+    }
+
+    /// Whether `--quiet` was given.
+    pub(crate) const fn is_quiet(self) -> bool {
+        self.quiet
+    }
+
+    /// For programs, and where somebody else's usage goes wrong before options are known.
+    pub(crate) const fn json_only() -> Self {
+        Self { json: true, quiet: false, terminal: false, wanted_color: false, color: false, error_color: false }
+    }
+
+    /// What was asked for, in the form asked for: `text` for a person (already neutralised), `value` for a program.
+    pub(crate) fn answer(self, value: &Value, text: impl FnOnce(Paint) -> String) -> Result<()> {
+        let text = if self.json { json_text(value) } else { text(self.paint()) };
+        let mut out = anstream::AutoStream::always(io::stdout().lock());
+        ended(writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()))
+    }
+
+    /// That it is done, which `--quiet` leaves out.
+    pub(crate) fn done(self, value: &Value, text: impl FnOnce(Paint) -> String) -> Result<()> {
+        if self.quiet && !self.json { Ok(()) } else { self.answer(value, text) }
+    }
+
+    /// Bytes as they are.
+    pub(crate) fn raw(self, bytes: &[u8]) -> Result<()> {
+        let mut out = io::stdout().lock();
+        ended(out.write_all(bytes).and_then(|()| out.flush()))
+    }
+
+    /// Something worth knowing beside the result.
+    pub(crate) fn note(self, text: &str) {
+        if !self.quiet && !self.json {
+            let paint = Paint(self.error_color);
+            let _ = writeln!(io::stderr(), "{} {text}", paint.warning("note:"));
+        }
+    }
+
+    /// A failure, on standard error.
+    pub(crate) fn failure(self, failure: &Failure) {
+        let mut err = anstream::AutoStream::always(io::stderr().lock());
+        let _ = if self.json {
+            let mut error = json!({"code": failure.code, "message": failure.message});
+            if let (Some(next), Some(error)) = (&failure.next, error.as_object_mut()) {
+                error.insert("next".into(), json!(next));
+            }
+            writeln!(err, "{}", json_text(&json!({"error": error})))
+        } else {
+            let paint = Paint(self.error_color);
+            let mut text = format!("{} {}", paint.error("error:"), block(&failure.message));
+            if let Some(next) = &failure.next {
+                let _ = write!(text, "\n{}", block(next));
+            }
+            writeln!(err, "{text}")
+        };
+    }
+
+    /// For text on standard output.
+    pub(crate) fn paint(self) -> Paint {
+        Paint(self.color)
+    }
+
+    /// Says on a terminal that something takes its time, once it does. Ends when dropped.
+    pub(crate) fn progress(self, doing: &'static str) -> Progress {
+        if self.json || self.quiet || !io::stderr().is_terminal() { Progress(None) } else { Progress::start(doing) }
+    }
+}
+
+/// A reader that has seen enough (`| head`) is no failure.
+fn ended(written: io::Result<()>) -> Result<()> {
+    match written {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::io("cannot write to standard output")(e)),
+        _ => Ok(()),
+    }
+}
+
+/// A value as one line of JSON. Control characters and direction marks beyond those that JSON escapes itself are escaped too:
+/// the text means the same, and a terminal that shows it does nothing with them.
+fn json_text(value: &Value) -> String {
+    let mut text = String::new();
+    for c in value.to_string().chars() {
+        if is_hostile(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+/// Colours, or none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paint(bool);
+
+impl Paint {
+    fn with(self, style: Style, text: &str) -> String {
+        if self.0 { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+
+    /// What matters most on a line.
+    pub(crate) fn strong(self, text: &str) -> String {
+        self.with(Style::new().bold(), text)
+    }
+
+    /// What matters least.
+    pub(crate) fn faint(self, text: &str) -> String {
+        self.with(Style::new().dimmed(), text)
+    }
+
+    /// An id or a code to copy.
+    pub(crate) fn id(self, text: &str) -> String {
+        self.with(AnsiColor::Yellow.on_default(), text)
+    }
+
+    /// Something to look at.
+    pub(crate) fn warning(self, text: &str) -> String {
+        self.with(AnsiColor::Yellow.on_default().bold(), text)
+    }
+
+    /// Whether there are any.
+    pub(crate) const fn colored(self) -> bool {
+        self.0
+    }
+
+    fn error(self, text: &str) -> String {
+        self.with(AnsiColor::Red.on_default().bold(), text)
+    }
+}
+
+/// Text from elsewhere, for one line of a terminal: every control character is made visible.
+pub(crate) fn line(text: &str) -> String {
+    visible(text, |c| c == '\n' || c == '\t' || is_hostile(c))
+}
+
+/// Text from elsewhere, for a terminal: as [`line`], but lines and tabs stay.
+pub(crate) fn block(text: &str) -> String {
+    visible(&text.replace("\r\n", "\n"), is_hostile)
+}
+
+fn visible(text: &str, hide: impl Fn(char) -> bool) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+        if hide(c) {
+            let _ = write!(shown, "{}", c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+        shown
+    })
+}
+
+/// Characters that a terminal obeys instead of showing, and those that make text read otherwise than it stands
+/// (Unicode bidirectional controls and invisible joiners; "Trojan Source", CVE-2021-42574).
+fn is_hostile(c: char) -> bool {
+    (c.is_control() && c != '\n' && c != '\t')
+        || matches!(c, '\u{061c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c, '\u{e0000}'..='\u{e007f}')
+}
+
+/// Columns of text, each as wide as its widest cell; the last is not padded. Cells may be painted after measuring.
+pub(crate) fn table(rows: &[Vec<String>], paint: impl Fn(usize, &str) -> String) -> String {
+    use unicode_width::UnicodeWidthStr;
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let widths: Vec<usize> =
+        (0..columns).map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or_default()).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut shown = String::new();
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            if column > 0 {
+                shown.push_str("  ");
+            }
+            shown.push_str(&paint(column, cell));
+            let last = column.saturating_add(1) == row.len();
+            if !last {
+                shown.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.width())));
+            }
+        }
+        text.push_str(shown.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// The time of this machine.
+#[allow(clippy::disallowed_methods, reason = "the one place where the command reads the clock, to show how long ago something was")]
+pub(crate) fn now() -> Time {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Time(since.map_or(0, |elapsed| elapsed.as_secs()))
+}
+
+/// How long ago `then` was, for people.
+pub(crate) fn ago(then: Time, now: Time) -> String {
+    match (now.since(then), then.since(now)) {
+        (0..60, 0..60) => "just now".into(),
+        (0, ahead) => format!("in {}", span(ahead)),
+        (passed, _) => format!("{} ago", span(passed)),
+    }
+}
+
+/// A number of seconds in its largest whole unit.
+pub(crate) fn span(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 5] = [(31_557_600, "year"), (86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
+    UNITS
+        .iter()
+        .find_map(|&(unit, name)| seconds.checked_div(unit).filter(|&n| n > 0).map(|n| format!("{n} {name}{}", if n == 1 { "" } else { "s" })))
+        .unwrap_or_else(|| "0 seconds".into())
+}
+
+/// A number of bytes for people.
+pub(crate) fn bytes(size: u64) -> String {
+    let tenths = |unit: u64| {
+        let tenths = size.saturating_mul(10).checked_div(unit).unwrap_or_default();
+        format!("{}.{}", tenths.checked_div(10).unwrap_or_default(), tenths.checked_rem(10).unwrap_or_default())
+    };
+    match size {
+        0..1024 => format!("{size} B"),
+        1024..1_048_576 => format!("{} KiB", tenths(1024)),
+        _ => format!("{} MiB", tenths(1_048_576)),
+    }
+}
+
+/// A spinner that appears when something takes more than a moment.
+#[derive(Debug)]
+pub(crate) struct Progress(Option<(mpsc::Sender<()>, thread::JoinHandle<()>)>);
+
+impl Progress {
+    const MOMENT: Duration = Duration::from_millis(400);
+
+    fn start(doing: &'static str) -> Self {
+        let (done, waiting) = mpsc::channel::<()>();
+        let shown = thread::spawn(move || {
+            if waiting.recv_timeout(Self::MOMENT) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let bar = indicatif::ProgressBar::new_spinner().with_message(doing);
+                bar.enable_steady_tick(Duration::from_millis(100));
+                let _ = waiting.recv();
+                bar.finish_and_clear();
+            }
+        });
+        Self(Some((done, shown)))
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some((done, shown)) = self.0.take() {
+            drop(done);
+            let _ = shown.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn control_sequences_are_shown_not_obeyed() {
+        assert_eq!(line("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\u{a}c");
+        assert_eq!(block("a\u{1b}]0;x\u{7}\n\tb\r\n\u{9b}c"), "a\\u{1b}]0;x\\u{7}\n\tb\n\\u{9b}c");
+        assert_eq!(block("if \u{202e}admin\u{2066}"), "if \\u{202e}admin\\u{2066}");
+        assert_eq!(block("Größe 日本 🦀"), "Größe 日本 🦀");
+    }
+
+    #[test]
+    fn json_says_the_same_but_escaped() {
+        let value = json!({"title": "a\u{1b}\u{9b}\u{202e}\u{e0001}ö"});
+        let text = json_text(&value);
+        assert_eq!(text, r#"{"title":"a\u001b\u009b\u202e\udb40\udc01ö"}"#);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_terminal_obeys_is_left(text in any::<String>()) {
+            prop_assert!(!line(&text).chars().any(char::is_control));
+            prop_assert!(!block(&text).chars().any(|c| c.is_control() && c != '\n' && c != '\t'));
+            prop_assert!(!json_text(&json!(text)).chars().any(char::is_control));
+        }
+    }
+
+    #[test]
+    fn columns_are_aligned_by_what_is_seen() {
+        let rows = [vec!["a".to_owned(), "b".into(), "c".into()], vec!["日本".into(), "bb".into(), String::new()]];
+        assert_eq!(table(&rows, |_, cell| cell.to_owned()), "a     b   c\n日本  bb\n");
+        let painted = table(&rows, |column, cell| if column == 0 { Paint(true).strong(cell) } else { cell.to_owned() });
+        assert_eq!(painted, "\u{1b}[1ma\u{1b}[0m     b   c\n\u{1b}[1m日本\u{1b}[0m  bb\n");
+    }
+
+    #[test]
+    fn times_and_sizes_read_well() {
+        assert_eq!(ago(Time(1_000), Time(1_030)), "just now");
+        assert_eq!(ago(Time(1_000), Time(1_060)), "1 minute ago");
+        assert_eq!(ago(Time(1_000), Time(8_300)), "2 hours ago");
+        assert_eq!(ago(Time(0), Time(86_400 * 400)), "1 year ago");
+        assert_eq!(ago(Time(8_300), Time(1_000)), "in 2 hours");
+        assert_eq!(span(0), "0 seconds");
+        assert_eq!(bytes(1_023), "1023 B");
+        assert_eq!(bytes(1_536), "1.5 KiB");
+        assert_eq!(bytes(10_485_760), "10.0 MiB");
+    }
+}

@@ -1,0 +1,130 @@
+//! `login` and `whoami`.
+
+use crate::{
+    args::Login,
+    client,
+    failure::{Failure, Result},
+    output::{Output, line, span},
+};
+use osmynt_client::{Handshake, Home, Server, Standing};
+use serde_json::json;
+use std::process::{Command, Stdio};
+
+/// Signs this device in.
+pub(crate) fn login(args: &Login, out: Output) -> Result<()> {
+    let home = Home::find()?;
+    let before = home.profile()?;
+    let server: Server = args
+        .server
+        .clone()
+        .or_else(|| before.as_ref().map(|profile| profile.server.clone()))
+        .ok_or_else(|| Failure::usage("it is not known which service to sign in to").next("Name it: osmynt login --server https://osmynt.example.org"))?;
+    let name = args.name.clone().or_else(|| before.map(|profile| profile.device_name)).unwrap_or_else(host_name);
+
+    let handshake = {
+        let _progress = out.progress("Starting the sign-in");
+        Handshake::start(&home, &server, &name)?
+    };
+    show(&handshake, out)?;
+    if !args.no_browser && out.terminal {
+        open_in_browser(&handshake.verification_uri_complete);
+    }
+    let (client, standing) = {
+        let _progress = out.progress("Waiting for you to confirm in the browser");
+        handshake.wait()?
+    };
+
+    let reset = args.reset && standing == Standing::Stranger;
+    if reset {
+        let _progress = out.progress("Starting your account over with this device");
+        client.start_over()?;
+    }
+    let profile = client.profile();
+    out.answer(&json!({"event": "signed-in", "user": profile.user.to_string(), "login": profile.login, "device": profile.device.to_string()}), |paint| {
+        format!("Signed in as {} on {}.", paint.strong(&line(&profile.login)), line(&profile.device_name))
+    })?;
+    match standing {
+        Standing::Stranger if !reset => Err(Failure::refused("this device is not one of your account's devices yet, so it can neither share nor open anything").next(
+            "If you still have the device that you signed in with first, use that one. If not, start over with this one: osmynt login --reset\n\
+             Your teams must then invite you again, and what was shared with you before cannot be opened here.",
+        )),
+        Standing::First | Standing::Known if args.reset => {
+            out.note("nothing to reset: this device is one of your account's devices.");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Shows what the person needs for the browser.
+fn show(handshake: &Handshake, out: Output) -> Result<()> {
+    let seconds = handshake.expires_in.as_secs();
+    out.answer(
+        &json!({
+            "event": "verification",
+            "user_code": handshake.user_code,
+            "verification_uri": handshake.verification_uri,
+            "verification_uri_complete": handshake.verification_uri_complete,
+            "expires_in": seconds,
+        }),
+        |paint| {
+            format!(
+                "To sign in, open this page within {}:\n\n  {}\n\nand confirm that it shows the code {}.\n",
+                span(seconds),
+                paint.strong(&line(&handshake.verification_uri_complete)),
+                paint.id(&line(&handshake.user_code)),
+            )
+        },
+    )
+}
+
+/// Shows who is signed in.
+pub(crate) fn whoami(out: Output) -> Result<()> {
+    let client = client()?;
+    let me = {
+        let _progress = out.progress("Asking the service");
+        client.me()?
+    };
+    let server = client.profile().server.to_string();
+    out.answer(
+        &json!({
+            "user": me.user.to_string(),
+            "login": me.login,
+            "name": me.name,
+            "device": me.device.to_string(),
+            "device_name": me.device_name,
+            "active": me.active,
+            "devices": me.devices,
+            "server": server,
+        }),
+        |paint| {
+            let name = me.name.as_deref().map(|name| format!(" ({})", line(name))).unwrap_or_default();
+            let standing = if me.active { "" } else { ", which is not one of your account's devices" };
+            format!("{}{name} on {}{standing}, at {server}", paint.strong(&line(&me.login)), line(&me.device_name))
+        },
+    )
+}
+
+/// What this machine calls itself, as far as it makes a device's name: 1 to 64 printable characters.
+fn host_name() -> String {
+    let name: String = gethostname::gethostname().to_string_lossy().chars().filter(|c| !c.is_control()).take(64).collect();
+    if name.trim().is_empty() { "device".into() } else { name }
+}
+
+/// Opens an address in the person's browser. It was shown as well, so nothing is said when that fails.
+fn open_in_browser(address: &str) {
+    // The service sent it: nothing but a web address reaches the programs below, which would open files and start programs as well.
+    let web = address.starts_with("https://") || address.starts_with("http://");
+    if !web || !address.chars().all(|c| c.is_ascii_graphic()) {
+        return;
+    }
+    let (program, arguments): (&str, &[&str]) = if cfg!(target_os = "macos") {
+        ("open", &[])
+    } else if cfg!(windows) {
+        // Not `start`, for which `&` in the address would begin another command.
+        ("rundll32", &["url.dll,FileProtocolHandler"])
+    } else {
+        ("xdg-open", &[])
+    };
+    let _ = Command::new(program).args(arguments).arg(address).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+}
