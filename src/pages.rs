@@ -93,7 +93,7 @@ pub(crate) async fn home(call: Call) -> Result<Response, Problem> {
         .p("This is the address of an Osmynt service: people share code through it, end-to-end encrypted. \
             It holds no key and can read nothing of what they share.")
         .p("There is nothing to do here in a browser. In a terminal, sign in with:")
-        .command(&format!("osmynt login {}", call.config.origin));
+        .command(&format!("osmynt login --server {}", call.config.origin));
     Page { title: "Osmynt", body, status: 200, form_leads_to: None }.response()
 }
 

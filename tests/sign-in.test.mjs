@@ -1,0 +1,394 @@
+// Signing in, from both ends: what a device gets by HTTP, and what a person sees in a browser on the way. Each refusal of the browser's part
+// leaves every store as it was. (What clients send wrongly is the business of refusals.test.mjs.)
+
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { SignJWT, decodeJwt, decodeProtectedHeader } from "jose";
+import { b64u, hashOf, randomBytes, utf8 } from "./client/encodings.mjs";
+import { makeKeyPair } from "./client/keys.mjs";
+import { sign } from "./client/statements.mjs";
+import { Browser, approve } from "./support/browser.mjs";
+import { dump, search, snapshot } from "./support/dump.mjs";
+import { person, privateParts } from "./support/github.mjs";
+import { startService } from "./support/harness.mjs";
+
+const JWT_SECRET = "a secret of the tests, long enough for HMAC-SHA256";
+const ADA = person(4001, "ada", "Ada <b>&</b> \"Lovelace\"");
+const GRACE = person(4002, "grace", null);
+const now = () => Math.floor(Date.now() / 1000);
+
+let service;
+before(async () => {
+  service = await startService({ people: [ADA, GRACE], vars: { JWT_SECRET } });
+});
+after(() => service?.dispose());
+
+// --- a device ---
+
+const post = (path, body, to = service) =>
+  fetch(`${to.url}${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+/** A device that has started a handshake: `{ key, verifier, started }`, where `started` is the service's answer. */
+async function startHandshake({ name = "Ada's laptop", key, to = service } = {}) {
+  const device = key ?? (await makeKeyPair("ECDSA"));
+  const verifier = b64u.encode(randomBytes(32));
+  const payload = { jwk: device.jwk, challenge: await hashOf(utf8(verifier)), name, iat: now() };
+  const answer = await post("/v1/handshakes", { statement: await sign("osmynt-handshake+jws", payload, device) }, to);
+  assert.equal(answer.status, 201);
+  return { key: device, verifier, started: await answer.json() };
+}
+
+const poll = ({ started, verifier }, to = service) =>
+  post("/v1/tokens", { grant_type: "urn:ietf:params:oauth:grant-type:device_code", device_code: started.device_code, verifier }, to);
+
+/** The tokens of a device that a person approves. */
+async function signIn(login, options = {}) {
+  const handshake = await startHandshake(options);
+  const page = await approve(handshake.started.verification_uri_complete, login);
+  assert.equal(page.status, 200, page.text);
+  const answer = await poll(handshake);
+  assert.equal(answer.status, 200);
+  return { ...handshake, tokens: await answer.json() };
+}
+
+const codeOf = async (answer) => (await answer.json()).code;
+const me = async ({ tokens }) => {
+  const answer = await fetch(`${service.url}/v1/me`, { headers: { Authorization: `Bearer ${tokens.access_token}` } });
+  return { status: answer.status, ...(await answer.json()) };
+};
+
+// --- a person ---
+
+/** A browser on the page where the person confirms. */
+async function browseToConfirmation(handshake, login = "ada", browser = new Browser()) {
+  const start = await browser.open(handshake.started.verification_uri_complete);
+  const github = await browser.press(start, start.onlyButton());
+  const confirm = await browser.press(github, github.button("as", login));
+  assert.ok(confirm.button("decision", "approve"), confirm.text);
+  return { browser, start, github, confirm };
+}
+
+/** Asserts that a step in the browser is refused in words, on a page, with nothing stored. */
+async function assertPageRefuses(status, says, step) {
+  const before = await snapshot(service);
+  const page = await step();
+  assert.equal(page.status, status, page.text);
+  assert.match(page.text, says);
+  assert.match(page.headers["content-type"], /^text\/html/);
+  assert.deepEqual(await snapshot(service), before, "something was stored");
+  return page;
+}
+
+describe("a device", () => {
+  it("gets tokens bound to its key, for 12 hours and 30 days", async () => {
+    const { key, started, tokens } = await signIn("ada");
+    assert.match(started.user_code, /^[BCDFGHJKLMNPQRSTVWXZ]{4}-[BCDFGHJKLMNPQRSTVWXZ]{4}$/);
+    assert.equal(started.verification_uri, `${service.url}/sign-in`);
+    assert.equal(started.verification_uri_complete, `${service.url}/sign-in?code=${started.user_code}`);
+    assert.deepEqual([started.expires_in, started.interval], [300, 2]);
+
+    const { access_token, refresh_token, user, ...rest } = tokens;
+    assert.deepEqual(rest, { token_type: "Bearer", expires_in: 43_200, refresh_expires_in: 2_592_000 });
+    for (const [token, typ, aud, seconds] of [[access_token, "at+jwt", "osmynt-access", 43_200], [refresh_token, "rt+jwt", "osmynt-refresh", 2_592_000]]) {
+      assert.deepEqual(decodeProtectedHeader(token), { alg: "HS256", typ });
+      const { iss, sub, cnf, iat, exp, sid, ...others } = decodeJwt(token);
+      assert.deepEqual({ iss, sub, cnf, others }, { iss: service.url, sub: user, cnf: { jkt: key.id }, others: { aud } });
+      assert.equal(exp - iat, seconds);
+      assert.ok(Math.abs(iat - now()) < 60 && sid.length >= 22);
+    }
+  });
+
+  it("is told who signed in, and that it is not in the user's log yet", async () => {
+    const device = await signIn("ada");
+    const { user, ...rest } = await me(device);
+    assert.deepEqual(rest, { status: 200, device: { id: device.key.id, active: false }, log: null });
+    assert.deepEqual(user, { id: device.tokens.user, login: "ada", name: ADA.name, avatar_url: ADA.avatar_url });
+  });
+
+  it("gets another access token for its refresh token, and no other refresh token", async () => {
+    const device = await signIn("ada");
+    const answer = await post("/v1/tokens", { grant_type: "refresh_token", refresh_token: device.tokens.refresh_token });
+    const { access_token, ...rest } = await answer.json();
+    assert.deepEqual(rest, { token_type: "Bearer", expires_in: 43_200, user: device.tokens.user });
+    assert.equal((await me({ tokens: { access_token } })).status, 200);
+  });
+
+  it("gets its tokens once, however many polls come at the same time", async () => {
+    const handshake = await startHandshake();
+    await approve(handshake.started.verification_uri_complete, "ada");
+    const answers = await Promise.all(Array.from({ length: 6 }, () => poll(handshake)));
+    assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 400, 400, 400, 400, 400]);
+    for (const answer of answers.filter(({ ok }) => !ok)) assert.equal(await codeOf(answer), "expired_token");
+    const sessions = (await tablesOf(service)).sessions.filter(({ device }) => device === handshake.key.id);
+    assert.equal(sessions.length, 1);
+  });
+
+  it("is told expired_token after 300 seconds", async () => {
+    const handshake = await startHandshake();
+    await approve(handshake.started.verification_uri_complete, "ada");
+    const device_code = await again(handshake.started.device_code, { exp: now() - 1 });
+    assert.equal(await codeOf(await poll({ ...handshake, started: { device_code } })), "expired_token");
+    assert.equal(decodeJwt(handshake.started.device_code).exp - decodeJwt(handshake.started.device_code).iat, 300);
+  });
+
+  it("shares the account with the person's other devices, under the name that GitHub has now", async () => {
+    const first = await signIn("grace");
+    service.github.people.find(({ login }) => login === "grace").login = "grace-hopper";
+    const second = await signIn("grace-hopper");
+    service.github.people.find(({ login }) => login === "grace-hopper").login = "grace";
+    assert.equal(second.tokens.user, first.tokens.user);
+    assert.equal((await me(first)).user.login, "grace-hopper");
+    assert.equal((await me(first)).user.name, null);
+  });
+});
+
+describe("a person", () => {
+  it("sees the device's name and code before GitHub, and with their own name before they confirm", async () => {
+    const handshake = await startHandshake({ name: "the <laptop> of \"Ada\" & co" });
+    const { start, confirm } = await browseToConfirmation(handshake);
+    for (const page of [start, confirm]) {
+      assert.ok(page.text.includes("the <laptop> of \"Ada\" & co"), page.text);
+      assert.ok(page.text.includes(handshake.started.user_code), page.text);
+      assert.ok(!page.html.includes("<laptop>"), "the device's name is not escaped");
+    }
+    assert.ok(confirm.text.includes(`${ADA.name} (ada)`), confirm.text);
+    assert.ok(!confirm.html.includes("<b>"), "the person's name is not escaped");
+  });
+
+  it("may type the code, in any case and without the hyphen", async () => {
+    const { started } = await startHandshake({ name: "typed" });
+    const browser = new Browser();
+    const empty = await browser.open(`${service.url}/sign-in`);
+    assert.equal(empty.forms.length, 1);
+    const page = await browser.open(`${service.url}/sign-in?code=+${started.user_code.toLowerCase().replace("-", "")}`);
+    assert.ok(page.text.includes("typed") && page.text.includes(started.user_code), page.text);
+  });
+
+  it("can refuse, and the device is told", async () => {
+    const handshake = await startHandshake();
+    const page = await approve(handshake.started.verification_uri_complete, "ada", { deny: true });
+    assert.match(page.text, /Refused/);
+    assert.equal(await codeOf(await poll(handshake)), "access_denied");
+  });
+
+  it("is stored nowhere unless they approve", async () => {
+    const fresh = await startService({ people: [ADA] });
+    try {
+      const handshake = await startHandshake({ to: fresh, name: "a device that is refused" });
+      await approve(handshake.started.verification_uri_complete, "ada", { deny: true });
+      const { users, sessions, devices } = await tablesOf(fresh);
+      assert.deepEqual({ users, sessions, devices }, { users: [], sessions: [], devices: [] });
+    } finally {
+      await fresh.dispose();
+    }
+  });
+
+  it("decides once", async () => {
+    const handshake = await startHandshake();
+    const [first, second] = [await browseToConfirmation(handshake), await browseToConfirmation(handshake, "grace")];
+    await second.browser.press(second.confirm, second.confirm.button("decision", "approve"));
+    for (const decision of ["approve", "deny"]) {
+      await assertPageRefuses(409, /decided before/, () => first.browser.press(first.confirm, first.confirm.button("decision", decision)));
+    }
+    const { user } = await (await poll(handshake)).json();
+    assert.equal((await tablesOf(service)).users.find(({ id }) => id === user).login, "grace");
+  });
+
+  it("can come back to a pending sign-in after turning back at GitHub", async () => {
+    const handshake = await startHandshake();
+    const browser = new Browser();
+    await assertPageRefuses(403, /turned back at GitHub/, () => approve(handshake.started.verification_uri_complete, "ada", { cancel: true, browser }));
+    assert.equal(await codeOf(await poll(handshake)), "authorization_pending");
+    await approve(handshake.started.verification_uri_complete, "ada", { browser });
+    assert.equal((await poll(handshake)).status, 200);
+  });
+
+  it("is told what to do with a code that nobody waits for, or that is none", async () => {
+    await assertPageRefuses(404, /start again on your device/, () => new Browser().open(`${service.url}/sign-in?code=BCDF-GHJK`));
+    await assertPageRefuses(400, /8 letters/, () => new Browser().open(`${service.url}/sign-in?code=%3Cscript%3E`));
+  });
+
+  it("is told what an invitation link is for, in a page that gets none of it", async () => {
+    const page = await new Browser().open(`${service.url}/join`);
+    assert.equal(page.status, 200);
+    assert.match(page.text, /osmynt team join/);
+  });
+
+  it("finds a page at the address of the service", async () => {
+    const page = await new Browser().open(`${service.url}/`);
+    assert.ok(page.text.includes(`osmynt login --server ${service.url}`), page.text);
+  });
+});
+
+describe("the browser's part cannot be", () => {
+  it("entered in the middle, without its cookie", async () => {
+    for (const path of ["/sign-in/callback?code=x&state=y", "/sign-in/confirm"]) {
+      await assertPageRefuses(400, /Open the link/, () => new Browser().open(`${service.url}${path}`));
+    }
+  });
+
+  it("continued with a cookie of an earlier step, or a token that is no cookie", async () => {
+    const handshake = await startHandshake();
+    const browser = new Browser();
+    await browser.open(handshake.started.verification_uri_complete);
+    await assertPageRefuses(400, /Open the link/, () => browser.open(`${service.url}/sign-in/confirm`));
+    browser.cookies[0].value = handshake.started.device_code;
+    await assertPageRefuses(400, /Open the link/, () => browser.open(`${service.url}/sign-in/confirm`));
+  });
+
+  it("continued with GitHub's answer to another browser", async () => {
+    const [own, other] = [await startHandshake(), await startHandshake()];
+    const browser = new Browser();
+    await browser.open(own.started.verification_uri_complete);
+    // Another person's answer from GitHub, caught before their browser brought it.
+    const elsewhere = new Browser();
+    const start = await elsewhere.open(other.started.verification_uri_complete);
+    const github = await elsewhere.press(start, start.onlyButton());
+    const state = new URL(github.url).searchParams.get("state");
+    await assertPageRefuses(400, /another sign-in/, () => browser.open(`${service.url}/sign-in/callback?code=x&state=${state}`));
+    await assertPageRefuses(400, /another sign-in/, () => browser.open(`${service.url}/sign-in/callback?code=x`));
+  });
+
+  it("decided or sent to GitHub by a form of another page", async () => {
+    const handshake = await startHandshake();
+    const { browser, confirm } = await browseToConfirmation(handshake);
+    const button = confirm.button("decision", "approve");
+    for (const fields of [[], [["form", ""]], [["form", "guessed"]]]) {
+      await assertPageRefuses(403, /out of date/, () => browser.press(confirm, { ...button, form: { ...button.form, fields } }));
+    }
+    const start = await browser.open(handshake.started.verification_uri_complete);
+    const go = start.onlyButton();
+    await assertPageRefuses(403, /out of date/, () => browser.press(start, { ...go, form: { ...go.form, fields: [] } }));
+    assert.equal(await codeOf(await poll(handshake)), "authorization_pending");
+  });
+
+  it("decided by a button that is not there", async () => {
+    const { browser, confirm } = await browseToConfirmation(await startHandshake());
+    await assertPageRefuses(400, /two buttons/, () => browser.press(confirm, { ...confirm.button("decision", "approve"), value: "maybe" }));
+  });
+
+  it("finished after 300 seconds", async () => {
+    const { browser } = await browseToConfirmation(await startHandshake());
+    browser.cookies[0].value = await again(browser.cookies[0].value, { exp: now() - 1 });
+    await assertPageRefuses(410, /longer than 5 minutes/, () => browser.open(`${service.url}/sign-in/confirm`));
+  });
+
+  it("finished when GitHub is out of order, nor is GitHub's token kept", async () => {
+    const handshake = await startHandshake();
+    const browser = new Browser();
+    const start = await browser.open(handshake.started.verification_uri_complete);
+    const github = await browser.press(start, start.onlyButton());
+    // The person agrees, and then GitHub fails.
+    const state = new URL(github.url).searchParams.get("state");
+    service.github.outage = true;
+    await assertPageRefuses(503, /GitHub could not be asked/, () => browser.open(`${service.url}/sign-in/callback?code=x&state=${state}`));
+    service.github.outage = false;
+    await assertPageRefuses(410, /used before, or is too old/, () => browser.open(`${service.url}/sign-in/callback?code=x&state=${state}`));
+    assert.equal(await codeOf(await poll(handshake)), "authorization_pending");
+  });
+
+  it("used to see GitHub's answers for longer than it takes to read them", async () => {
+    await signIn("ada");
+    const tokens = service.github.requests.map(({ headers }) => /^Bearer (gho_\S+)$/.exec(headers.authorization ?? "")?.[1]).filter(Boolean);
+    assert.ok(tokens.length > 0);
+    const needles = [...tokens, ...Object.values(privateParts(ADA)), service.github.clientSecret, JWT_SECRET];
+    assert.deepEqual(search(await dump(service), needles), []);
+  });
+});
+
+describe("every page", () => {
+  it("loads nothing, frames nowhere, and leads its forms to the service and GitHub only", async () => {
+    const handshake = await startHandshake();
+    const { start, confirm, browser } = await browseToConfirmation(handshake);
+    const done = await browser.press(confirm, confirm.button("decision", "approve"));
+    const others = await Promise.all(["/", "/join", "/sign-in", "/sign-in/confirm"].map((path) => new Browser().open(`${service.url}${path}`)));
+    for (const page of [start, confirm, done, ...others]) {
+      const policy = page.headers["content-security-policy"];
+      assert.match(policy, /^default-src 'none'; style-src 'sha256-[A-Za-z0-9+/]{43}='; form-action 'self'( http:\S+)?; frame-ancestors 'none'; base-uri 'none'$/, page.url);
+      const style = /<style>(.*?)<\/style>/s.exec(page.html)[1];
+      assert.ok(policy.includes(`'sha256-${Buffer.from(await crypto.subtle.digest("SHA-256", utf8(style))).toString("base64")}'`), "the style is not the one that is allowed");
+      assert.equal(page.headers["referrer-policy"], "no-referrer");
+      assert.equal(page.headers["x-content-type-options"], "nosniff");
+      assert.equal(page.headers["cache-control"], "no-store");
+      assert.ok(!/<script|javascript:|\son\w+=|style=|https?:\/\//i.test(page.html.replaceAll(service.url, "")), page.html);
+      assert.match(page.html, /<html lang="en">/);
+    }
+    assert.ok(start.headers["content-security-policy"].includes(`form-action 'self' ${service.github.url};`));
+  });
+
+  it("sets one cookie, which scripts and other sites cannot use, and takes it back at the end", async () => {
+    const handshake = await startHandshake();
+    const { browser, confirm } = await browseToConfirmation(handshake);
+    const [{ name, path, httpOnly, sameSite, expires }, ...others] = browser.cookies;
+    assert.deepEqual({ name, path, httpOnly, sameSite, others }, { name: "osmynt-sign-in", path: "/", httpOnly: true, sameSite: "lax", others: [] });
+    assert.ok(expires <= Date.now() + 300_000);
+    await browser.press(confirm, confirm.button("decision", "approve"));
+    assert.ok(browser.cookies.every((cookie) => cookie.expires <= Date.now()));
+  });
+
+  it("sets the cookie for TLS only and for one host, where the service is reached by TLS", async () => {
+    const secure = await startService({ people: [ADA], vars: { ORIGIN: "https://osmynt.example" } });
+    try {
+      const { started } = await startHandshake({ to: secure });
+      assert.ok(started.verification_uri_complete.startsWith("https://osmynt.example/sign-in?code="));
+      const answer = await fetch(`${secure.url}/sign-in?code=${started.user_code}`);
+      assert.match(answer.headers.get("set-cookie"), /^__Host-osmynt-sign-in=[^;]+; Path=\/; Max-Age=\d+; HttpOnly; SameSite=Lax; Secure$/);
+    } finally {
+      await secure.dispose();
+    }
+  });
+});
+
+describe("the service", () => {
+  it("says that it is well", async () => {
+    const answer = await fetch(`${service.url}/healthz`);
+    assert.deepEqual([answer.status, await answer.json()], [200, { status: "ok" }]);
+  });
+
+  it("refuses to run with a short JWT_SECRET, and says so to whoever runs it and nobody else", async () => {
+    const weak = await startService({ people: [ADA], vars: { JWT_SECRET: "short" } });
+    try {
+      const answer = await fetch(`${weak.url}/healthz`);
+      assert.equal(answer.status, 500);
+      assert.ok(!(await answer.text()).includes("JWT_SECRET"));
+      assert.ok(await eventually(() => weak.log.some((line) => /JWT_SECRET has fewer than 32 bytes/.test(line))), weak.log.join("\n"));
+    } finally {
+      await weak.dispose();
+    }
+  });
+
+  it("writes one line a request to its log, which names a route and nobody", async () => {
+    const device = await signIn("ada", { name: "a name for no log" });
+    await me(device);
+    await fetch(`${service.url}/v1/teams/${device.key.id}?secret=of-the-query`, { headers: { Authorization: `Bearer ${device.tokens.access_token}` } });
+    const line = (route) => service.log.findLast((text) => text.includes(`"route":"${route}"`));
+    assert.ok(await eventually(() => line("/v1/teams/{team}")), service.log.join("\n"));
+    const { ms, ...rest } = JSON.parse(/\{.*\}/.exec(line("/v1/teams/{team}"))[0]);
+    assert.deepEqual(rest, { method: "GET", route: "/v1/teams/{team}", status: 403, code: "forbidden" });
+    assert.ok(Number.isInteger(ms));
+    const { user, access_token, refresh_token } = device.tokens;
+    const { user_code, device_code } = device.started;
+    for (const secret of [user, access_token, refresh_token, user_code, device_code, device.key.id, "of-the-query", "a name for no log", "Lovelace", JWT_SECRET]) {
+      assert.ok(!service.log.some((text) => text.includes(secret)), `the log has ${secret}`);
+    }
+  });
+});
+
+/** The same token with other claims, signed as the service signs. */
+function again(token, claims) {
+  return new SignJWT({ ...decodeJwt(token), ...claims }).setProtectedHeader(decodeProtectedHeader(token)).sign(utf8(JWT_SECRET));
+}
+
+/** The rows of D1, by table. */
+async function tablesOf({ mf }) {
+  const database = await mf.getD1Database("DB");
+  const names = ["users", "sessions", "devices", "handshakes"];
+  const results = await database.batch(names.map((name) => database.prepare(`SELECT * FROM ${name}`)));
+  return Object.fromEntries(names.map((name, index) => [name, results[index].results]));
+}
+
+/** Lines of the log arrive a moment after the answer. */
+async function eventually(holds) {
+  for (let attempt = 0; attempt < 50 && !holds(); attempt += 1) await new Promise((resolve) => setTimeout(resolve, 20));
+  return holds();
+}
