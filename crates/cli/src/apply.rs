@@ -19,8 +19,10 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 
 /// Applies a snippet to the repository around the current folder.
 pub(crate) fn run(args: &Apply, out: Output) -> Result<()> {
-    let repository = Repository::around(Path::new("."))?
-        .ok_or_else(|| Failure::usage("this folder is not in a git repository").next("Go to your clone of the repository and try again, or save it: osmynt open ID -o FILE"))?;
+    let repository = Repository::around(Path::new("."))?.ok_or_else(|| {
+        Failure::usage("this folder is not in a git repository")
+            .next("Go to your clone of the repository and try again, or save it: osmynt open ID -o FILE")
+    })?;
     let opened = fetch(&args.which, out)?;
     let files = if opened.snippet.header.kind == Kind::Diff {
         apply_diff(&repository, &opened, args.dry_run)?
@@ -81,11 +83,15 @@ fn report(opened: &Opened, files: &[Done], dry_run: bool, out: Output) -> Result
             .collect();
         said.join("\n")
     })?;
-    let conflicts: Vec<String> = files.iter().filter(|file| file.outcome == Outcome::Conflict).map(|file| line(&file.path)).collect();
+    let conflicts: Vec<String> =
+        files.iter().filter(|file| file.outcome == Outcome::Conflict).map(|file| line(&file.path)).collect();
     if conflicts.is_empty() {
         return Ok(());
     }
-    let failure = Failure::conflict(format!("your own changes and the shared ones touch the same lines of {}", conflicts.join(", ")));
+    let failure = Failure::conflict(format!(
+        "your own changes and the shared ones touch the same lines of {}",
+        conflicts.join(", ")
+    ));
     Err(failure.next(if dry_run {
         "Nothing was changed. Without --dry-run, both versions are put into the file for you to choose from."
     } else {
@@ -174,7 +180,10 @@ fn lf(text: &[u8]) -> Vec<u8> {
 
 fn apply_text(repository: &Repository, opened: &Opened, dry_run: bool) -> Result<Done> {
     let header = &opened.snippet.header;
-    let named = header.path.as_deref().ok_or_else(|| Failure::refused("it does not say which file it belongs to").next("Save it where you want it: osmynt open ID -o FILE"))?;
+    let named = header.path.as_deref().ok_or_else(|| {
+        Failure::refused("it does not say which file it belongs to")
+            .next("Save it where you want it: osmynt open ID -o FILE")
+    })?;
     let path = safe(named)?;
     let file = locate(repository, &path)?;
     let present = match fs::read(&file) {
@@ -212,33 +221,64 @@ fn refusal(why: Why, header: &Header) -> Failure {
     let whose = header.repository.as_deref().map(|name| format!(" of {}", line(name))).unwrap_or_default();
     let look = "Compare and choose by hand: osmynt open ID -o FILE";
     match why {
-        Why::Differs => Failure::refused(format!("{path} is there already, with other content, and was never committed where it comes from")).next(look),
-        Why::NoBase => Failure::refused(format!("{what} comes from a file that was never committed, so its place in your file is not known")).next(look),
-        Why::BaseMissing => Failure::refused(format!("{what} was changed from a version{whose} that this repository does not have"))
-            .next(format!("Run `git fetch` in your clone{whose} and try again, or compare by hand: osmynt open ID -o FILE")),
-        Why::BaseTooShort => Failure::refused(format!("{what} says that it replaces lines that its base does not have")).next(look),
-        Why::FileMissing => Failure::refused(format!("there is no {path} here to put the lines into")).next("Check out the version that has it, or look at the lines: osmynt open ID"),
-        Why::Binary => Failure::refused(format!("{path} is not text and differs from what the author began with, so the two cannot be merged")).next(look),
+        Why::Differs => Failure::refused(format!(
+            "{path} is there already, with other content, and was never committed where it comes from"
+        ))
+        .next(look),
+        Why::NoBase => Failure::refused(format!(
+            "{what} comes from a file that was never committed, so its place in your file is not known"
+        ))
+        .next(look),
+        Why::BaseMissing => {
+            Failure::refused(format!("{what} was changed from a version{whose} that this repository does not have"))
+                .next(format!(
+                    "Run `git fetch` in your clone{whose} and try again, or compare by hand: osmynt open ID -o FILE"
+                ))
+        }
+        Why::BaseTooShort => {
+            Failure::refused(format!("{what} says that it replaces lines that its base does not have")).next(look)
+        }
+        Why::FileMissing => Failure::refused(format!("there is no {path} here to put the lines into"))
+            .next("Check out the version that has it, or look at the lines: osmynt open ID"),
+        Why::Binary => Failure::refused(format!(
+            "{path} is not text and differs from what the author began with, so the two cannot be merged"
+        ))
+        .next(look),
     }
 }
 
 // Diffs
 
 fn apply_diff(repository: &Repository, opened: &Opened, dry_run: bool) -> Result<Vec<Done>> {
-    let patch = Patch::read(&opened.content).map_err(|why| Failure::refused(why.to_string()).next("Nothing was changed. Look at it with: osmynt open ID"))?;
+    let patch = Patch::read(&opened.content).map_err(|why| {
+        Failure::refused(why.to_string()).next("Nothing was changed. Look at it with: osmynt open ID")
+    })?;
     let before = files_of(repository, &patch)?;
     match repository.touched(&opened.content, &patch)? {
         Ok(touched) if patch.covers(&touched) => {}
-        Ok(_) => return Err(Failure::refused("it is not certain which files the diff would write to").next("Nothing was changed. Look at it with: osmynt open ID")),
-        Err(said) => return Err(Failure::refused(format!("git cannot read the diff: {said}")).next("Nothing was changed. Look at it with: osmynt open ID")),
+        Ok(_) => {
+            return Err(Failure::refused("it is not certain which files the diff would write to")
+                .next("Nothing was changed. Look at it with: osmynt open ID"));
+        }
+        Err(said) => {
+            return Err(Failure::refused(format!("git cannot read the diff: {said}"))
+                .next("Nothing was changed. Look at it with: osmynt open ID"));
+        }
     }
     let conflicts = match repository.apply(&opened.content, &patch, dry_run)? {
         Applied::Clean => Vec::new(),
         Applied::Conflicts(paths) => paths,
-        Applied::AlreadyThere => return Ok(patch.paths.iter().map(|path| Done { path: path.as_str().to_owned(), outcome: Outcome::Unchanged }).collect()),
+        Applied::AlreadyThere => {
+            return Ok(patch
+                .paths
+                .iter()
+                .map(|path| Done { path: path.as_str().to_owned(), outcome: Outcome::Unchanged })
+                .collect());
+        }
         Applied::Refused(said) => {
-            return Err(Failure::refused(format!("the diff does not fit your files:\n{said}"))
-                .next("Nothing was changed. Check out the version that it was made from, or look at it with: osmynt open ID"));
+            return Err(Failure::refused(format!("the diff does not fit your files:\n{said}")).next(
+                "Nothing was changed. Check out the version that it was made from, or look at it with: osmynt open ID",
+            ));
         }
     };
     // A dry run changes nothing, so there is nothing to compare: say what the diff is about.
@@ -249,19 +289,21 @@ fn apply_diff(repository: &Repository, opened: &Opened, dry_run: bool) -> Result
             let new = after.as_ref().and_then(|after| after.get(&path));
             let outcome = match (old, new) {
                 _ if conflicts.iter().any(|conflict| conflict == path.as_str()) => Outcome::Conflict,
-                (_, None) => Outcome::Changed,
                 (old, Some(new)) if old == *new => Outcome::Unchanged,
-                (None, Some(_)) => Outcome::Created,
                 (Some(_), Some(None)) => Outcome::Removed,
-                (Some(_), Some(Some(_))) => Outcome::Changed,
+                (None, _) => Outcome::Created,
+                (Some(_), _) => Outcome::Changed,
             };
             Done { path: path.as_str().to_owned(), outcome }
         })
         .collect())
 }
 
-/// What the files that a patch touches hold: content and permissions. Each of them is checked to be a plain file of the repository, or none.
-fn files_of(repository: &Repository, patch: &Patch) -> Result<BTreeMap<RepoPath, Option<(Vec<u8>, fs::Permissions)>>> {
+/// The content of a file and its permissions; none where there is no file.
+type Held = Option<(Vec<u8>, fs::Permissions)>;
+
+/// What the files that a patch touches hold. Each of them is checked to be a plain file of the repository, or none.
+fn files_of(repository: &Repository, patch: &Patch) -> Result<BTreeMap<RepoPath, Held>> {
     let top = fs::canonicalize(repository.top()).map_err(Failure::io("cannot read the repository's folder"))?;
     let mut files = BTreeMap::new();
     for path in &patch.paths {
@@ -306,6 +348,7 @@ mod tests {
 
     const BASE: &[u8] = b"1\n2\n3\n";
 
+    #[allow(clippy::option_option, reason = "no base, a base for the whole file, a base for lines")]
     fn header(lines: Option<(u64, u64)>, base: Option<Option<(u64, u64)>>) -> Header {
         Header {
             kind: Kind::Code,
@@ -339,7 +382,10 @@ mod tests {
     #[test]
     fn without_a_base_a_file_with_other_content_is_never_overwritten() {
         assert_eq!(plan(&header(None, None), b"new", None, Some(b"mine".to_vec())), Plan::Refuse(Why::Differs));
-        assert_eq!(plan(&header(None, Some(None)), b"new", None, Some(b"mine".to_vec())), Plan::Refuse(Why::BaseMissing));
+        assert_eq!(
+            plan(&header(None, Some(None)), b"new", None, Some(b"mine".to_vec())),
+            Plan::Refuse(Why::BaseMissing)
+        );
         assert_eq!(plan(&header(Some((2, 2)), None), b"x\n", None, Some(BASE.to_vec())), Plan::Refuse(Why::NoBase));
     }
 
@@ -350,8 +396,14 @@ mod tests {
 
     #[test]
     fn an_untouched_file_takes_the_whole_of_a_new_one_even_if_binary() {
-        assert_eq!(plan(&header(None, Some(None)), b"\0b", Some(b"\0a".to_vec()), Some(b"\0a".to_vec())), Plan::Write(b"\0b".to_vec()));
-        assert_eq!(plan(&header(None, Some(None)), b"\0b", Some(b"\0a".to_vec()), Some(b"\0c".to_vec())), Plan::Refuse(Why::Binary));
+        assert_eq!(
+            plan(&header(None, Some(None)), b"\0b", Some(b"\0a".to_vec()), Some(b"\0a".to_vec())),
+            Plan::Write(b"\0b".to_vec())
+        );
+        assert_eq!(
+            plan(&header(None, Some(None)), b"\0b", Some(b"\0a".to_vec()), Some(b"\0c".to_vec())),
+            Plan::Refuse(Why::Binary)
+        );
     }
 
     #[test]
@@ -435,7 +487,11 @@ mod tests {
             assert_eq!(dry.unwrap(), wet);
             assert_eq!(wet.outcome, Outcome::Changed);
             assert_eq!(fs::read(folder.path().join("f")).unwrap(), b"0\n1\ntwo\n3\n4\n");
-            assert_eq!(apply_text(&repository, &opened, false).unwrap().outcome, Outcome::Unchanged, "again: nothing to do");
+            assert_eq!(
+                apply_text(&repository, &opened, false).unwrap().outcome,
+                Outcome::Unchanged,
+                "again: nothing to do"
+            );
         }
 
         #[test]
@@ -444,7 +500,10 @@ mod tests {
             fs::write(folder.path().join("f"), "1\nmine\n3\n").unwrap();
             let done = apply_text(&repository, &lines_opened(&repository, b"theirs\n"), false).unwrap();
             assert_eq!(done.outcome, Outcome::Conflict);
-            assert_eq!(fs::read_to_string(folder.path().join("f")).unwrap(), "1\n<<<<<<< yours\nmine\n=======\ntheirs\n>>>>>>> shared\n3\n");
+            assert_eq!(
+                fs::read_to_string(folder.path().join("f")).unwrap(),
+                "1\n<<<<<<< yours\nmine\n=======\ntheirs\n>>>>>>> shared\n3\n"
+            );
         }
 
         #[test]
@@ -456,7 +515,8 @@ mod tests {
             assert!(failure.message.contains("does not have"), "{failure:?}");
         }
 
-        const DIFF: &str = "--- a/f\n+++ b/f\n@@ -1,3 +1,3 @@\n 1\n-2\n+two\n 3\n--- /dev/null\n+++ b/new/g\n@@ -0,0 +1 @@\n+g\n";
+        const DIFF: &str =
+            "--- a/f\n+++ b/f\n@@ -1,3 +1,3 @@\n 1\n-2\n+two\n 3\n--- /dev/null\n+++ b/new/g\n@@ -0,0 +1 @@\n+g\n";
 
         fn outcomes(files: &[Done]) -> Vec<(&str, Outcome)> {
             files.iter().map(|file| (file.path.as_str(), file.outcome)).collect()
@@ -467,13 +527,17 @@ mod tests {
             let (folder, repository) = repository(BASE);
             fs::write(folder.path().join("f"), "1\n2\n3\n4\n5\n").unwrap();
             let dry = apply_diff(&repository, &diff_opened(DIFF), true).unwrap();
-            assert_eq!(outcomes(&dry), [("f", Outcome::Changed), ("new/g", Outcome::Changed)]);
+            assert_eq!(outcomes(&dry), [("f", Outcome::Changed), ("new/g", Outcome::Created)]);
             assert_eq!(fs::read(folder.path().join("f")).unwrap(), b"1\n2\n3\n4\n5\n");
             let done = apply_diff(&repository, &diff_opened(DIFF), false).unwrap();
             assert_eq!(outcomes(&done), [("f", Outcome::Changed), ("new/g", Outcome::Created)]);
             assert_eq!(fs::read(folder.path().join("f")).unwrap(), b"1\ntwo\n3\n4\n5\n");
             assert_eq!(fs::read(folder.path().join("new/g")).unwrap(), b"g\n");
-            let staged = std::process::Command::new("git").current_dir(folder.path()).args(["diff", "--cached", "--name-only"]).output().unwrap();
+            let staged = std::process::Command::new("git")
+                .current_dir(folder.path())
+                .args(["diff", "--cached", "--name-only"])
+                .output()
+                .unwrap();
             assert_eq!(String::from_utf8(staged.stdout).unwrap(), "");
         }
 
@@ -489,7 +553,10 @@ mod tests {
         fn a_diff_against_known_versions_conflicts_with_markers() {
             let (folder, repository) = repository(BASE);
             fs::write(folder.path().join("f"), "1\nmine\n3\n").unwrap();
-            let known = format!("diff --git a/f b/f\nindex {}..1234567 100644\n--- a/f\n+++ b/f\n@@ -1,3 +1,3 @@\n 1\n-2\n+two\n 3\n", repository.blob_id(BASE).unwrap());
+            let known = format!(
+                "diff --git a/f b/f\nindex {}..1234567 100644\n--- a/f\n+++ b/f\n@@ -1,3 +1,3 @@\n 1\n-2\n+two\n 3\n",
+                repository.blob_id(BASE).unwrap()
+            );
             // Git needs the author's version only to tell it from others, which it makes itself from the base and the diff.
             let dry = apply_diff(&repository, &diff_opened(&known), true).unwrap();
             assert_eq!(outcomes(&dry), [("f", Outcome::Conflict)]);
@@ -514,9 +581,17 @@ mod tests {
             for path in ["/tmp/x", "../x", "a/../../x", ".git/hooks/pre-commit", ".GIT/config", "sub/.git/config"] {
                 let mut opened = lines_opened(&repository, b"x\n");
                 opened.snippet.header.path = Some(path.into());
-                assert_eq!(apply_text(&repository, &opened, false).unwrap_err().exit, crate::failure::Exit::Refused, "{path}");
+                assert_eq!(
+                    apply_text(&repository, &opened, false).unwrap_err().exit,
+                    crate::failure::Exit::Refused,
+                    "{path}"
+                );
                 let diff = format!("{DIFF}--- /dev/null\n+++ b/{path}\n@@ -0,0 +1 @@\n+x\n");
-                assert_eq!(apply_diff(&repository, &diff_opened(&diff), false).unwrap_err().exit, crate::failure::Exit::Refused, "{path}");
+                assert_eq!(
+                    apply_diff(&repository, &diff_opened(&diff), false).unwrap_err().exit,
+                    crate::failure::Exit::Refused,
+                    "{path}"
+                );
             }
             assert_eq!(fs::read(folder.path().join("f")).unwrap(), BASE);
         }
@@ -530,9 +605,15 @@ mod tests {
             std::os::unix::fs::symlink("f", folder.path().join("inside")).unwrap();
             let write = |path: &str| format!("--- /dev/null\n+++ b/{path}\n@@ -0,0 +1 @@\n+x\n");
             let through = "--- a/inside\n+++ b/inside\n@@ -1,3 +1,3 @@\n 1\n-2\n+two\n 3\n".to_owned();
-            let link = "diff --git a/l b/l\nnew file mode 120000\n--- /dev/null\n+++ b/l\n@@ -0,0 +1 @@\n+/etc/passwd\n".to_owned();
+            let link =
+                "diff --git a/l b/l\nnew file mode 120000\n--- /dev/null\n+++ b/l\n@@ -0,0 +1 @@\n+/etc/passwd\n"
+                    .to_owned();
             for diff in [write("away/x"), through, link] {
-                assert_eq!(apply_diff(&repository, &diff_opened(&diff), false).unwrap_err().exit, crate::failure::Exit::Refused, "{diff}");
+                assert_eq!(
+                    apply_diff(&repository, &diff_opened(&diff), false).unwrap_err().exit,
+                    crate::failure::Exit::Refused,
+                    "{diff}"
+                );
             }
             let mut opened = lines_opened(&repository, b"x\n");
             opened.snippet.header.lines = None;

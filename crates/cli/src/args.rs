@@ -41,8 +41,15 @@ pub(crate) struct Global {
     /// Write nothing but what was asked for and failures
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
-    /// When to use colour; NO_COLOR is respected
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true, help = "Colour: auto, always or never")]
+    /// When to use colour
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        help = "Colour: auto, always or never"
+    )]
     pub(crate) color: ColorWhen,
 }
 
@@ -71,9 +78,12 @@ Example:
   osmynt whoami --json")]
     Whoami,
     /// Make, join and manage teams
-    #[command(subcommand, after_help = "\
+    #[command(
+        subcommand,
+        after_help = "\
 Example:
-  osmynt team invite backend --uses 3 --expires 2d")]
+  osmynt team invite backend --uses 3 --expires 2d"
+    )]
     Team(Team),
     /// Share a file, some of its lines, or what comes from standard input
     #[command(after_help = "\
@@ -135,7 +145,7 @@ pub(crate) struct Login {
     pub(crate) reset: bool,
 }
 
-/// What to do with teams. TEAM is a team's name, or its id or the beginning of it. PERSON is a GitHub login or a user id.
+/// What to do with teams.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Team {
     /// Make a team, with you as its owner
@@ -191,7 +201,7 @@ Example:
     Remove {
         #[command(flatten)]
         team: TeamName,
-        /// Who
+        /// Who: a GitHub login, or a user id or the beginning of it
         #[arg(value_name = "PERSON")]
         person: String,
     },
@@ -207,7 +217,7 @@ Example:
     Role {
         #[command(flatten)]
         team: TeamName,
-        /// Who
+        /// Who: a GitHub login, or a user id or the beginning of it
         #[arg(value_name = "PERSON")]
         person: String,
         /// What they will be
@@ -234,7 +244,7 @@ Example:
 
 #[derive(Debug, Args)]
 pub(crate) struct TeamName {
-    /// The team
+    /// The team: its name, or its id or the beginning of it
     #[arg(value_name = "TEAM")]
     pub(crate) team: String,
 }
@@ -251,20 +261,21 @@ pub(crate) enum Role {
 }
 
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("with").args(["team", "to"]).required(true).multiple(true)))]
 pub(crate) struct Share {
     /// The file, with :FROM-TO for some of its lines, or - for standard input
     #[arg(value_name = "FILE[:FROM-TO]")]
     pub(crate) what: String,
-    /// Share with this team
-    #[arg(long, required_unless_present = "to")]
+    /// Share with this team, or with --to, members of it
+    #[arg(long)]
     pub(crate) team: Option<String>,
-    /// Share with this member only; can be repeated
+    /// Share with this member only, named by GitHub login; can be repeated
     #[arg(long, value_name = "PERSON")]
     pub(crate) to: Vec<String>,
     /// What it is about
     #[arg(long)]
     pub(crate) title: Option<String>,
-    /// Delete it after this time: a number and m, h, d or w
+    /// How long it is there: a number and m, h, d or w; for ever if not given
     #[arg(long, value_name = "TIME")]
     pub(crate) expires: Option<Lifetime>,
 }
@@ -275,7 +286,7 @@ pub(crate) struct List {
     #[arg(long)]
     pub(crate) team: Option<String>,
     /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) limit: u64,
 }
 
@@ -369,7 +380,9 @@ impl Source {
         }
         let whole = || Ok(Self::File(text.into(), None));
         match text.rsplit_once(':') {
-            Some((file, lines)) if !file.is_empty() && lines.starts_with(|c: char| c.is_ascii_digit()) && !exists(text) => {
+            Some((file, lines))
+                if !file.is_empty() && lines.starts_with(|c: char| c.is_ascii_digit()) && !exists(text) =>
+            {
                 Ok(Self::File(file.into(), Some(lines.parse()?)))
             }
             _ => whole(),
@@ -402,7 +415,8 @@ mod tests {
         for (text, seconds) in [("90s", 90), ("30m", 1_800), ("12h", 43_200), ("7d", 604_800), ("2w", 1_209_600)] {
             assert_eq!(text.parse(), Ok(Lifetime(Duration::from_secs(seconds))));
         }
-        for wrong in ["", "d", "7", "7y", "-1d", "+1d", "1.5h", "0d", "7 d", "99999999999999999999d", "9999999w", "7ö"] {
+        for wrong in ["", "d", "7", "7y", "-1d", "+1d", "1.5h", "0d", "7 d", "99999999999999999999d", "9999999w", "7ö"]
+        {
             assert!(wrong.parse::<Lifetime>().is_err(), "{wrong:?}");
         }
     }

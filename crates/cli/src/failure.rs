@@ -58,11 +58,6 @@ impl Failure {
         Self::new(Exit::Refused, "refused", message)
     }
 
-    /// There is no such thing.
-    pub(crate) fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Exit::Refused, "not-found", message)
-    }
-
     /// Something did not verify.
     pub(crate) fn untrusted(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Exit::Untrusted, "not-verified", message)
@@ -92,13 +87,12 @@ impl From<Error> for Failure {
             Class::Internal => (Exit::Failed, "failed"),
             Class::Usage => (Exit::Usage, "usage"),
             Class::NotSignedIn => (Exit::NotSignedIn, "not-signed-in"),
-            Class::Refused => (Exit::Refused, "refused"),
+            // A contradiction that trying again did not solve is a refusal: no conflict is left in anybody's files.
+            Class::Refused | Class::Conflict => (Exit::Refused, "refused"),
             Class::NotFound => (Exit::Refused, "not-found"),
             Class::Tampered => (Exit::Untrusted, "not-verified"),
-            // Retrying did not help and nothing is left half done: that is a refusal, not a conflict in somebody's files.
-            Class::Conflict => (Exit::Refused, "refused"),
             Class::Unavailable => (Exit::Unreachable, "unreachable"),
         };
-        Self { exit, code, message: error.to_string().into(), next: error.advice().map(Into::into) }
+        Self { exit, code, message: error.to_string().into(), next: error.advice() }
     }
 }

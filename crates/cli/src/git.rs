@@ -51,7 +51,8 @@ pub(crate) enum Applied {
 impl Repository {
     /// The repository that `folder` is in. `None` when it is in none.
     pub(crate) fn around(folder: &Path) -> Result<Option<Self>> {
-        let asked = ["rev-parse", "--show-toplevel", "--absolute-git-dir", "--path-format=absolute", "--git-common-dir"];
+        let asked =
+            ["rev-parse", "--show-toplevel", "--absolute-git-dir", "--path-format=absolute", "--git-common-dir"];
         let output = run(git(folder).args(asked), b"")?;
         if !output.status.success() {
             let said = said(&output);
@@ -61,7 +62,8 @@ impl Repository {
                 Err(Failure::failed(format!("git cannot read this repository: {said}")))
             };
         }
-        let text = String::from_utf8(output.stdout).map_err(|_| Failure::failed("the repository's path is not UTF-8"))?;
+        let text =
+            String::from_utf8(output.stdout).map_err(|_| Failure::failed("the repository's path is not UTF-8"))?;
         let mut paths = text.lines().map(PathBuf::from);
         let top = paths.next().ok_or_else(|| Failure::failed("git did not say where the repository is"))?;
         Ok(Some(Self { top, git_folders: paths.collect() }))
@@ -80,7 +82,8 @@ impl Repository {
     /// What people call the repository: the last part of the address of `origin`, or the folder's name.
     pub(crate) fn name(&self) -> Option<String> {
         let origin = run(git(&self.top).args(["config", "--get", "remote.origin.url"]), b"").ok()?;
-        name_in_address(&String::from_utf8_lossy(&origin.stdout)).or_else(|| Some(self.top.file_name()?.to_str()?.to_owned()))
+        name_in_address(&String::from_utf8_lossy(&origin.stdout))
+            .or_else(|| Some(self.top.file_name()?.to_str()?.to_owned()))
     }
 
     /// The id of the plain file `path` as last committed. `None` when there is none.
@@ -97,7 +100,15 @@ impl Repository {
     pub(crate) fn changes_since_head(&self, path: &RepoPath) -> Result<Vec<u8>> {
         let output = run(
             git(&self.top)
-                .args(["diff", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--unified=0", "--inter-hunk-context=0"])
+                .args([
+                    "diff",
+                    "--no-ext-diff",
+                    "--no-textconv",
+                    "--no-color",
+                    "--no-renames",
+                    "--unified=0",
+                    "--inter-hunk-context=0",
+                ])
                 .args(["HEAD", "--", path.as_str()]),
             b"",
         )?;
@@ -115,6 +126,7 @@ impl Repository {
     }
 
     /// The id that `content` has, or would have, as a blob.
+    #[cfg(test)]
     pub(crate) fn blob_id(&self, content: &[u8]) -> Result<String> {
         let output = run(git(&self.top).args(["hash-object", "--stdin", "--no-filters"]), content)?;
         Ok(String::from_utf8_lossy(&succeeded(output)?).trim().to_owned())
@@ -149,7 +161,11 @@ impl Repository {
         }
         // `added TAB deleted TAB path NUL`
         let listing = String::from_utf8_lossy(&output.stdout).into_owned();
-        Ok(Ok(listing.split_terminator('\0').filter_map(|entry| entry.splitn(3, '\t').nth(2)).map(str::to_owned).collect()))
+        Ok(Ok(listing
+            .split_terminator('\0')
+            .filter_map(|entry| entry.splitn(3, '\t').nth(2))
+            .map(str::to_owned)
+            .collect()))
     }
 
     /// Applies a patch to the files by three-way merge where git knows the versions it was made from, else by its context.
@@ -192,7 +208,14 @@ impl Repository {
         }
         let paths: Vec<u8> = patch.paths.iter().flat_map(|path| [path.as_str().as_bytes(), b"\0"].concat()).collect();
         let mut update = git(&self.top);
-        update.env("GIT_INDEX_FILE", &copy).args(["update-index", "--add", "--remove", "--force-remove", "-z", "--stdin"]);
+        update.env("GIT_INDEX_FILE", &copy).args([
+            "update-index",
+            "--add",
+            "--remove",
+            "--force-remove",
+            "-z",
+            "--stdin",
+        ]);
         succeeded(run(&mut update, &paths)?)?;
         let present: Vec<u8> = patch
             .paths
@@ -221,7 +244,11 @@ impl Repository {
         fs::write(self.top.join(path), content).unwrap();
         let identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commit.gpgSign=false"];
         succeeded(run(git(&self.top).args(["add", "--force", "--", path]), b"").unwrap()).unwrap();
-        succeeded(run(git(&self.top).args(identity).args(["commit", "--quiet", "--allow-empty", "--message=x"]), b"").unwrap()).unwrap();
+        succeeded(
+            run(git(&self.top).args(identity).args(["commit", "--quiet", "--allow-empty", "--message=x"]), b"")
+                .unwrap(),
+        )
+        .unwrap();
     }
 }
 
@@ -258,7 +285,15 @@ fn git(folder: &Path) -> Command {
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_LITERAL_PATHSPECS", "1")
         .env("GIT_OPTIONAL_LOCKS", "0")
-        .args(["--no-pager", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.protectHFS=true"])
+        .args([
+            "--no-pager",
+            "-c",
+            "core.hooksPath=/dev/null",
+            "-c",
+            "core.fsmonitor=false",
+            "-c",
+            "core.protectHFS=true",
+        ])
         .args(["-c", "core.protectNTFS=true", "-c", "core.quotePath=false", "-c", "merge.conflictStyle=merge"]);
     command
 }
@@ -266,19 +301,26 @@ fn git(folder: &Path) -> Command {
 /// `GIT_DIR`, `GIT_INDEX_FILE`, `GIT_EXTERNAL_DIFF` and whatever else a hook or a script may have set. What says where the person's
 /// configuration is and how far to look for a repository stays.
 fn is_redirecting(name: &OsStr) -> bool {
-    let kept = ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM"];
+    let kept = [
+        "GIT_CONFIG_GLOBAL",
+        "GIT_CONFIG_SYSTEM",
+        "GIT_CONFIG_NOSYSTEM",
+        "GIT_CEILING_DIRECTORIES",
+        "GIT_DISCOVERY_ACROSS_FILESYSTEM",
+    ];
     name.to_str().is_some_and(|name| name.starts_with("GIT_") && !kept.contains(&name))
 }
 
 /// Runs to the end, with `input` on standard input.
 fn run(command: &mut Command, input: &[u8]) -> Result<Output> {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|e| {
-        if e.kind() == io::ErrorKind::NotFound {
-            Failure::failed("git is not installed, or not on the PATH").next("Install git and try again.")
-        } else {
-            Failure::io("cannot start git")(e)
-        }
-    })?;
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|e| {
+            if e.kind() == io::ErrorKind::NotFound {
+                Failure::failed("git is not installed, or not on the PATH").next("Install git and try again.")
+            } else {
+                Failure::io("cannot start git")(e)
+            }
+        })?;
     let stdin = child.stdin.take();
     std::thread::scope(|scope| {
         // Written beside reading, since git answers before it has read all. It may stop reading early; its status then says why.
@@ -289,7 +331,11 @@ fn run(command: &mut Command, input: &[u8]) -> Result<Output> {
 }
 
 fn succeeded(output: Output) -> Result<Vec<u8>> {
-    if output.status.success() { Ok(output.stdout) } else { Err(Failure::failed(format!("git failed: {}", said(&output)))) }
+    if output.status.success() {
+        Ok(output.stdout)
+    } else {
+        Err(Failure::failed(format!("git failed: {}", said(&output))))
+    }
 }
 
 /// What git wrote to standard error.

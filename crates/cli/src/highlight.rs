@@ -1,7 +1,7 @@
 //! Colours for code, in the sixteen colours of the person's own terminal, so that they fit its background.
 
 use anstyle::{AnsiColor, Style};
-use std::path::Path;
+use std::{fmt::Write, path::Path};
 use syntect::parsing::{ParseState, Scope, ScopeStack, SyntaxReference, SyntaxSet};
 
 /// Longer texts are shown without colours: nobody reads them in a terminal, and the grammars are slow.
@@ -16,7 +16,9 @@ pub(crate) fn painted(text: &str, path: Option<&str>, language: Option<&str>) ->
         return text.to_owned();
     }
     let syntaxes = SyntaxSet::load_defaults_newlines();
-    grammar(&syntaxes, path, language).and_then(|grammar| paint(text, grammar, &syntaxes)).unwrap_or_else(|| text.to_owned())
+    grammar(&syntaxes, path, language)
+        .and_then(|grammar| paint(text, grammar, &syntaxes))
+        .unwrap_or_else(|| text.to_owned())
 }
 
 fn grammar<'a>(syntaxes: &'a SyntaxSet, path: Option<&str>, language: Option<&str>) -> Option<&'a SyntaxReference> {
@@ -31,7 +33,8 @@ fn grammar<'a>(syntaxes: &'a SyntaxSet, path: Option<&str>, language: Option<&st
         "cpp" => "c++",
         other => other,
     });
-    let grammar = [name, extension, language].into_iter().flatten().find_map(|token| syntaxes.find_syntax_by_token(token))?;
+    let grammar =
+        [name, extension, language].into_iter().flatten().find_map(|token| syntaxes.find_syntax_by_token(token))?;
     (grammar.name != "Plain Text").then_some(grammar)
 }
 
@@ -58,7 +61,7 @@ fn push(painted: &mut String, piece: &str, style: Style) {
     if piece.is_empty() || style.is_plain() {
         painted.push_str(piece);
     } else {
-        painted.push_str(&format!("{style}{piece}{style:#}"));
+        let _ = write!(painted, "{style}{piece}{style:#}");
     }
     painted.push_str(end);
 }
@@ -120,14 +123,31 @@ mod tests {
     #[test]
     fn no_style_reaches_over_the_end_of_a_line() {
         for line in painted("/* a\nb */ fn x() {}\n", Some("x.rs"), None).lines() {
-            assert!(!line.contains('\u{1b}') || line.trim_end_matches([' ', '{', '}', '(', ')']).contains("\u{1b}[0m"), "{line:?}");
+            assert!(
+                !line.contains('\u{1b}') || line.trim_end_matches([' ', '{', '}', '(', ')']).contains("\u{1b}[0m"),
+                "{line:?}"
+            );
         }
     }
 
     #[test]
     fn the_languages_that_share_names_have_a_grammar() {
         let syntaxes = SyntaxSet::load_defaults_newlines();
-        for language in ["rust", "python", "javascript", "typescript", "csharp", "cpp", "shellscript", "go", "java", "diff", "json", "yaml", "markdown"] {
+        for language in [
+            "rust",
+            "python",
+            "javascript",
+            "typescript",
+            "csharp",
+            "cpp",
+            "shellscript",
+            "go",
+            "java",
+            "diff",
+            "json",
+            "yaml",
+            "markdown",
+        ] {
             assert!(grammar(&syntaxes, None, Some(language)).is_some(), "{language}");
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     share::word,
     teams::{name_or_id, person},
 };
-use osmynt_client::{Audience, Client, Kind, Lines, Listing, Person, Snippet, SnippetId, TeamId};
+use osmynt_client::{Audience, Client, Kind, Lines, Listing, Person, Snippet, SnippetId, TeamId, Time};
 use serde_json::{Value, json};
 use std::{
     cmp::Reverse,
@@ -22,7 +22,8 @@ pub(crate) fn run(args: &List, out: Output) -> Result<()> {
     let client = client()?;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let progress = out.progress("Reading and verifying");
-    let names: BTreeMap<TeamId, Option<String>> = client.teams()?.into_iter().map(|team| (team.id, team.name)).collect();
+    let names: BTreeMap<TeamId, Option<String>> =
+        client.teams()?.into_iter().map(|team| (team.id, team.name)).collect();
     let teams: Vec<TeamId> = match &args.team {
         Some(team) => vec![client.find_team(Some(team))?],
         None => names.keys().copied().collect(),
@@ -70,10 +71,15 @@ pub(crate) fn run(args: &List, out: Output) -> Result<()> {
         out.note(&format!("{which} is left out: {}", line(&one.error.to_string())));
     }
     // What merely cannot be read (its key never reached this device) is no sign of an attack; what does not verify is.
-    let forged = rejected.into_iter().map(|one| Failure::from(one.error)).filter(|failure| failure.exit == Exit::Untrusted).count();
+    let forged = rejected
+        .into_iter()
+        .map(|one| Failure::from(one.error))
+        .filter(|failure| failure.exit == Exit::Untrusted)
+        .count();
     if forged > 0 {
         let which = if forged == 1 { "one thing".to_owned() } else { format!("{forged} things") };
-        return Err(Failure::untrusted(format!("{which} in the list did not verify")).next("What is shown above did. Tell whoever runs the service."));
+        return Err(Failure::untrusted(format!("{which} in the list did not verify"))
+            .next("What is shown above did. Tell whoever runs the service."));
     }
     Ok(())
 }
@@ -114,11 +120,13 @@ pub(crate) fn export(args: &Export, out: Output) -> Result<()> {
     drop(progress);
     let file = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.osmynt", short(snippet))));
     if file == Path::new("-") {
-        return out.raw(&stored);
+        return Output::raw(&stored);
     }
     fs::write(&file, &stored).map_err(Failure::io(format!("cannot write {}", file.display())))?;
     let shown = line(&file.to_string_lossy());
-    out.done(&json!({"snippet": snippet.to_string(), "team": team.to_string(), "file": file.to_string_lossy()}), |_| format!("Saved to {shown}."))
+    out.done(&json!({"snippet": snippet.to_string(), "team": team.to_string(), "file": file.to_string_lossy()}), |_| {
+        format!("Saved to {shown}.")
+    })
 }
 
 /// A snippet for a program.
@@ -144,8 +152,8 @@ pub(crate) fn described(snippet: &Snippet, team_name: Option<&str>) -> Value {
         "repository": header.repository,
         "lines": lines_of(header.lines),
         "created_at": snippet.issued_at.to_rfc3339(),
-        "received_at": snippet.received_at.map(|time| time.to_rfc3339()),
-        "expires_at": snippet.expires_at.map(|time| time.to_rfc3339()),
+        "received_at": snippet.received_at.map(Time::to_rfc3339),
+        "expires_at": snippet.expires_at.map(Time::to_rfc3339),
     })
 }
 
@@ -209,11 +217,16 @@ mod tests {
 
     #[test]
     fn ids_are_shortened_as_far_as_they_can_be_told_apart() {
-        let ids = ["0190163d-8694-739b-aea5-966c26f8ad91", "0190163d-8694-739b-aea5-966c16f8ad91", "0190163d-8694-739b-aea5-000000000000"];
+        let ids = [
+            "0190163d-8694-739b-aea5-966c26f8ad91",
+            "0190163d-8694-739b-aea5-966c16f8ad91",
+            "0190163d-8694-739b-aea5-000000000000",
+        ];
         let ids = ids.map(|id| id.parse().unwrap());
         assert_eq!(short_ids(ids.into_iter().skip(1)), ["16f8ad91", "00000000"]);
         assert_eq!(short_ids(ids.into_iter()), ["26f8ad91", "16f8ad91", "00000000"]);
-        let alike = ["0190163d-8694-739b-aea5-966c26f8ad91", "0190163d-8694-739b-aea5-966d26f8ad91"].map(|id| id.parse().unwrap());
+        let alike = ["0190163d-8694-739b-aea5-966c26f8ad91", "0190163d-8694-739b-aea5-966d26f8ad91"]
+            .map(|id| id.parse().unwrap());
         assert_eq!(short_ids(alike.into_iter()), ["c26f8ad91", "d26f8ad91"]);
     }
 

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return wrong_arguments(&error),
     };
-    let out = Output::new(&cli.global);
+    let out = Output::new(cli.global);
     match run(&cli.command, out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -65,9 +65,12 @@ fn wrong_arguments(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == "--json");
     if json && error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let text = error.to_string();
-        let (message, hint) = text.split_once("\n\n").unwrap_or((&text, ""));
-        let message = message.trim_start_matches("error: ").trim().to_owned();
-        Output::json_only().failure(&Failure::usage(message).next(hint.trim().to_owned()));
+        // `error: …`, then paragraphs with a tip, the usage, and where to read more.
+        let mut paragraphs =
+            text.trim().split("\n\n").map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+        let message = paragraphs.next().unwrap_or_default();
+        let next = paragraphs.next().unwrap_or_default();
+        Output::json_only().failure(&Failure::usage(message.trim_start_matches("error: ").to_owned()).next(next));
         return ExitCode::from(Exit::Usage as u8);
     }
     // Standard output or error is gone: nobody to tell.

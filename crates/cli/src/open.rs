@@ -18,17 +18,19 @@ pub(crate) fn run(args: &Open, out: Output) -> Result<()> {
     let opened = fetch(&args.which, out)?;
     if let Some(file) = &args.output {
         if file == Path::new("-") {
-            return out.raw(&opened.content);
+            return Output::raw(&opened.content);
         }
         fs::write(file, &opened.content).map_err(Failure::io(format!("cannot write {}", file.display())))?;
         let shown = line(&file.to_string_lossy());
-        return out.done(&json!({"snippet": opened.snippet.id.to_string(), "file": file.to_string_lossy()}), |_| format!("Saved to {shown}."));
+        return out.done(&json!({"snippet": opened.snippet.id.to_string(), "file": file.to_string_lossy()}), |_| {
+            format!("Saved to {shown}.")
+        });
     }
     if out.json {
         return out.answer(&whole(&opened), |_| String::new());
     }
     if !out.for_people() {
-        return out.raw(&opened.content);
+        return Output::raw(&opened.content);
     }
     out.answer(&Value::Null, |paint| for_person(&opened, paint))
 }
@@ -78,10 +80,17 @@ fn for_person(opened: &Opened, paint: Paint) -> String {
     about.push(format!("{}, {}", author(snippet), ago(snippet.received_at.unwrap_or(snippet.issued_at), now())));
     let header = about.iter().map(|part| paint.strong(part)).collect::<Vec<_>>().join(&paint.faint("  ·  "));
     let Ok(text) = std::str::from_utf8(&opened.content) else {
-        return format!("{header}\n\n{}", paint.faint(&format!("{} that are not text; save them with -o FILE", bytes(snippet.header.size))));
+        return format!(
+            "{header}\n\n{}",
+            paint.faint(&format!("{} that are not text; save them with -o FILE", bytes(snippet.header.size)))
+        );
     };
     let shown = block(text);
-    let painted = if paint.colored() { highlight::painted(&shown, snippet.header.path.as_deref(), snippet.header.language.as_deref()) } else { shown };
+    let painted = if paint.colored() {
+        highlight::painted(&shown, snippet.header.path.as_deref(), snippet.header.language.as_deref())
+    } else {
+        shown
+    };
     format!("{header}\n\n{painted}")
 }
 

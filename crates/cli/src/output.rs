@@ -34,7 +34,7 @@ pub(crate) struct Output {
 
 impl Output {
     /// From the global options and what standard output and standard error are.
-    pub(crate) fn new(global: &Global) -> Self {
+    pub(crate) fn new(global: Global) -> Self {
         let wanted = |stream_wants: bool| match global.color {
             ColorWhen::Always => true,
             ColorWhen::Never => false,
@@ -80,7 +80,7 @@ impl Output {
     }
 
     /// Bytes as they are.
-    pub(crate) fn raw(self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn raw(bytes: &[u8]) -> Result<()> {
         let mut out = io::stdout().lock();
         ended(out.write_all(bytes).and_then(|()| out.flush()))
     }
@@ -220,8 +220,9 @@ fn is_hostile(c: char) -> bool {
 pub(crate) fn table(rows: &[Vec<String>], paint: impl Fn(usize, &str) -> String) -> String {
     use unicode_width::UnicodeWidthStr;
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let widths: Vec<usize> =
-        (0..columns).map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or_default()).collect();
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or_default())
+        .collect();
     let mut text = String::new();
     for row in rows {
         let mut shown = String::new();
@@ -242,7 +243,10 @@ pub(crate) fn table(rows: &[Vec<String>], paint: impl Fn(usize, &str) -> String)
 }
 
 /// The time of this machine.
-#[allow(clippy::disallowed_methods, reason = "the one place where the command reads the clock, to show how long ago something was")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place where the command reads the clock, to show how long ago something was"
+)]
 pub(crate) fn now() -> Time {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Time(since.map_or(0, |elapsed| elapsed.as_secs()))
@@ -259,10 +263,13 @@ pub(crate) fn ago(then: Time, now: Time) -> String {
 
 /// A number of seconds in its largest whole unit.
 pub(crate) fn span(seconds: u64) -> String {
-    const UNITS: [(u64, &str); 5] = [(31_557_600, "year"), (86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
+    const UNITS: [(u64, &str); 5] =
+        [(31_557_600, "year"), (86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
     UNITS
         .iter()
-        .find_map(|&(unit, name)| seconds.checked_div(unit).filter(|&n| n > 0).map(|n| format!("{n} {name}{}", if n == 1 { "" } else { "s" })))
+        .find_map(|&(unit, name)| {
+            seconds.checked_div(unit).filter(|&n| n > 0).map(|n| format!("{n} {name}{}", if n == 1 { "" } else { "s" }))
+        })
         .unwrap_or_else(|| "0 seconds".into())
 }
 

@@ -101,7 +101,9 @@ fn names(content: &[u8]) -> Result<Vec<Name>, Refused> {
         }
         let Some(header) = Header::of(line)? else { continue };
         match header {
-            Header::Mode(mode) if !matches!(mode.as_str(), "100644" | "100755" | "100664") => return Err(Refused::Mode(mode)),
+            Header::Mode(mode) if !matches!(mode.as_str(), "100644" | "100755" | "100664") => {
+                return Err(Refused::Mode(mode));
+            }
             Header::Mode(_) => {}
             Header::Name(text) if text == "/dev/null" => {}
             Header::Name(text) => names.push(Name { text, prefixed: true }),
@@ -156,7 +158,13 @@ fn same_names(rest: &[u8]) -> Result<Option<String>, Refused> {
     let (first, second) = rest.split_at_checked(middle).ok_or(Refused::Unreadable)?;
     let Some(second) = second.strip_prefix(b" ") else { return Ok(None) };
     let (first, second) = (unquoted(first)?, unquoted(second)?);
-    let bare = |name: &str| if starts_with_prefix(name) { name.split_once('/').map(|(_, rest)| rest.to_owned()) } else { Some(name.to_owned()) };
+    let bare = |name: &str| {
+        if starts_with_prefix(name) {
+            name.split_once('/').map(|(_, rest)| rest.to_owned())
+        } else {
+            Some(name.to_owned())
+        }
+    };
     Ok((bare(&first) == bare(&second)).then_some(second))
 }
 
@@ -211,7 +219,8 @@ fn unquoted(name: &[u8]) -> Result<String, Refused> {
             b'r' => b'\r',
             plain @ (b'"' | b'\\') => plain,
             high @ b'0'..=b'3' => {
-                let mut digit = || rest.next().filter(|d| (b'0'..=b'7').contains(d)).map(|d| d & 7).ok_or(Refused::Unreadable);
+                let mut digit =
+                    || rest.next().filter(|d| (b'0'..=b'7').contains(d)).map(|d| d & 7).ok_or(Refused::Unreadable);
                 ((high & 7) << 6) | (digit()? << 3) | digit()?
             }
             _ => return Err(Refused::Unreadable),
@@ -305,7 +314,9 @@ mod tests {
 
     #[test]
     fn damaged_patches_are_refused() {
-        for patch in ["--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n", "--- a/x\n+++ b/x\n@@ -1,9 +1 @@\n?\n", "--- \"a/\\9\"\n+++ b/x\n"] {
+        for patch in
+            ["--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n", "--- a/x\n+++ b/x\n@@ -1,9 +1 @@\n?\n", "--- \"a/\\9\"\n+++ b/x\n"]
+        {
             assert_eq!(paths(patch), Err(Refused::Unreadable), "{patch:?}");
         }
         assert_eq!(paths("hello\n"), Err(Refused::Empty));
@@ -313,6 +324,9 @@ mod tests {
 
     #[test]
     fn commands_of_other_tools_do_not_confuse_the_reading() {
-        assert_eq!(paths("Index: x\n=====\n--- x\t2020-01-01\n+++ x\t2020-01-02\n@@ -1 +1 @@\n-a\n+b\n").unwrap(), ["x"]);
+        assert_eq!(
+            paths("Index: x\n=====\n--- x\t2020-01-01\n+++ x\t2020-01-02\n@@ -1 +1 @@\n-a\n+b\n").unwrap(),
+            ["x"]
+        );
     }
 }

@@ -167,15 +167,20 @@ impl LineEnds {
 
 /// `text` with `\r\n` made `\n`.
 pub(crate) fn to_lf(text: &[u8]) -> Vec<u8> {
-    lines(text).flat_map(|line| line.strip_suffix(b"\r\n").map_or_else(|| line.to_vec(), |l| [l, b"\n"].concat())).collect()
+    lines(text)
+        .flat_map(|line| line.strip_suffix(b"\r\n").map_or_else(|| line.to_vec(), |l| [l, b"\n"].concat()))
+        .collect()
 }
 
 /// `text`, which has no `\r\n`, with `\n` made `\r\n`.
 pub(crate) fn to_crlf(text: &[u8]) -> Vec<u8> {
-    lines(text).flat_map(|line| line.strip_suffix(b"\n").map_or_else(|| line.to_vec(), |l| [l, b"\r\n"].concat())).collect()
+    lines(text)
+        .flat_map(|line| line.strip_suffix(b"\n").map_or_else(|| line.to_vec(), |l| [l, b"\r\n"].concat()))
+        .collect()
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "numbers of a few lines")]
 mod tests {
     use super::*;
     use crate::git::{Merge, Repository};
@@ -185,7 +190,9 @@ mod tests {
     fn ranges_are_read_as_people_write_them() {
         assert_eq!("12-40".parse(), Ok(LineRange { from: 12, to: 40 }));
         assert_eq!("7".parse(), Ok(LineRange { from: 7, to: 7 }));
-        for wrong in ["", "-", "3-", "-3", "0-2", "5-4", "a-b", "+1-2", "1-2-3", "99999999999999999999-99999999999999999999"] {
+        for wrong in
+            ["", "-", "3-", "-3", "0-2", "5-4", "a-b", "+1-2", "1-2-3", "99999999999999999999-99999999999999999999"]
+        {
             assert!(wrong.parse::<LineRange>().is_err(), "{wrong:?}");
         }
     }
@@ -255,10 +262,12 @@ mod tests {
 
     /// A text of few different lines, so that diffs are rich in repeats, moves and deletions at the borders.
     fn text() -> impl Strategy<Value = Vec<u8>> {
-        (prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "{", "}", ""]), 0..24), any::<bool>()).prop_map(|(lines, ended)| {
-            let text = lines.join("\n").into_bytes();
-            if ended && !text.is_empty() { [text, b"\n".to_vec()].concat() } else { text }
-        })
+        (prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "{", "}", ""]), 0..24), any::<bool>()).prop_map(
+            |(lines, ended)| {
+                let text = lines.join("\n").into_bytes();
+                if ended && !text.is_empty() { [text, b"\n".to_vec()].concat() } else { text }
+            },
+        )
     }
 
     proptest! {

@@ -24,7 +24,8 @@ const MOST_BYTES: u64 = 10 * 1024 * 1024;
 
 /// Shares a file, some of its lines, or standard input.
 pub(crate) fn run(args: &Share, out: Output) -> Result<()> {
-    let source = Source::parse(&args.what, |name| Path::new(name).exists()).map_err(|why| Failure::usage(format!("`{}`: {why}", args.what)))?;
+    let source = Source::parse(&args.what, |name| Path::new(name).exists())
+        .map_err(|why| Failure::usage(format!("`{}`: {why}", args.what)))?;
     // Before anything is read: whoever is not signed in should not first type the text.
     let client = client()?;
     let piece = match source {
@@ -71,7 +72,8 @@ struct Piece {
 impl Piece {
     fn new(kind: Kind, content: Vec<u8>) -> Self {
         let size = u64::try_from(content.len()).unwrap_or(u64::MAX);
-        let header = Header { kind, size, title: None, language: None, path: None, repository: None, lines: None, base: None };
+        let header =
+            Header { kind, size, title: None, language: None, path: None, repository: None, lines: None, base: None };
         Self { content, header }
     }
 
@@ -84,7 +86,8 @@ impl Piece {
 fn from_stdin() -> Result<Piece> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
-        return Err(Failure::usage("there is nothing on standard input").next("Pipe something in, for example: git diff | osmynt share - --team TEAM"));
+        return Err(Failure::usage("there is nothing on standard input")
+            .next("Pipe something in, for example: git diff | osmynt share - --team TEAM"));
     }
     let content = all_of(stdin.lock(), "cannot read standard input")?;
     if content.is_empty() {
@@ -95,7 +98,8 @@ fn from_stdin() -> Result<Piece> {
     if kind == Kind::Diff {
         piece.header.language = Some("diff".into());
         // A diff on standard input is most likely that of the repository around.
-        piece.header.repository = Repository::around(Path::new(".")).ok().flatten().and_then(|repository| repository.name());
+        piece.header.repository =
+            Repository::around(Path::new(".")).ok().flatten().and_then(|repository| repository.name());
     }
     Ok(piece)
 }
@@ -109,17 +113,14 @@ fn from_file(path: &Path, range: Option<LineRange>) -> Result<Piece> {
         return Err(Failure::usage(format!("{shown} is a folder")).next("Share one file at a time."));
     }
 
-    let mut piece = match range {
-        Some(range) => {
-            let text = fs::read(&place).map_err(Failure::io(cannot_read))?;
-            Piece::new(Kind::Code, selected(&text, range).map_err(|why| Failure::usage(format!("{shown} {why}")))?)
-        }
-        None => {
-            let content = all_of(file, &cannot_read)?;
-            let named_diff = extension(&place).is_some_and(|extension| matches!(extension.as_str(), "diff" | "patch"));
-            let kind = if named_diff && patch::looks_like_one(&content) { Kind::Diff } else { kind_of(&content) };
-            Piece::new(kind, content)
-        }
+    let mut piece = if let Some(range) = range {
+        let text = fs::read(&place).map_err(Failure::io(cannot_read))?;
+        Piece::new(Kind::Code, selected(&text, range).map_err(|why| Failure::usage(format!("{shown} {why}")))?)
+    } else {
+        let content = all_of(file, &cannot_read)?;
+        let named_diff = extension(&place).is_some_and(|extension| matches!(extension.as_str(), "diff" | "patch"));
+        let kind = if named_diff && patch::looks_like_one(&content) { Kind::Diff } else { kind_of(&content) };
+        Piece::new(kind, content)
     };
     piece.header.lines = range.map(|LineRange { from, to }| Lines { from, to });
     piece.header.language = language(&place, piece.header.kind);
@@ -148,7 +149,8 @@ fn base(repository: &Repository, path: &RepoPath, range: Option<LineRange>) -> R
     let Some(blob) = repository.committed(path)? else { return Ok(None) };
     let Some(range) = range else { return Ok(Some(Base { blob, from: None, to: None })) };
     let changes = repository.changes_since_head(path)?;
-    let hunks = ranges::hunks(&changes).ok_or_else(|| Failure::failed("git described the changes to the file in a way that is not understood"))?;
+    let hunks = ranges::hunks(&changes)
+        .ok_or_else(|| Failure::failed("git described the changes to the file in a way that is not understood"))?;
     let BaseRange { from, to } = ranges::base_of(range, &hunks);
     Ok(Some(Base { blob, from: Some(from), to: Some(to) }))
 }
@@ -167,7 +169,8 @@ fn all_of(source: impl Read, cannot_read: &str) -> Result<Vec<u8>> {
     let mut content = Vec::new();
     let read = source.take(MOST_BYTES.saturating_add(1)).read_to_end(&mut content).map_err(Failure::io(cannot_read))?;
     if u64::try_from(read).is_ok_and(|read| read > MOST_BYTES) {
-        return Err(Failure::usage("it is larger than 10 MiB, which is the most that can be shared").next("Share the lines that matter, as FILE:FROM-TO."));
+        return Err(Failure::usage("it is larger than 10 MiB, which is the most that can be shared")
+            .next("Share the lines that matter, as FILE:FROM-TO."));
     }
     Ok(content)
 }
@@ -278,7 +281,10 @@ mod tests {
         let piece = from_file(&folder.path().join("src/a.rs"), Some(LineRange { from: 2, to: 3 })).unwrap();
         assert_eq!(piece.content, b"new\n2\n");
         let header = piece.header;
-        assert_eq!((header.kind, header.path.as_deref(), header.language.as_deref()), (Kind::Code, Some("src/a.rs"), Some("rust")));
+        assert_eq!(
+            (header.kind, header.path.as_deref(), header.language.as_deref()),
+            (Kind::Code, Some("src/a.rs"), Some("rust"))
+        );
         assert_eq!(header.lines, Some(Lines { from: 2, to: 3 }));
         let blob = repository.blob_id(b"1\n2\n3\n").unwrap();
         assert_eq!(header.base, Some(Base { blob, from: Some(2), to: Some(2) }));
@@ -290,7 +296,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.bin"), b"\0\x01").unwrap();
         let header = from_file(&folder.path().join("a.bin"), None).unwrap().header;
-        assert_eq!((header.kind, header.path.as_deref(), header.repository, header.base), (Kind::File, Some("a.bin"), None, None));
+        assert_eq!(
+            (header.kind, header.path.as_deref(), header.repository, header.base),
+            (Kind::File, Some("a.bin"), None, None)
+        );
     }
 
     #[test]

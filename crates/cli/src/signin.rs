@@ -14,11 +14,11 @@ use std::process::{Command, Stdio};
 pub(crate) fn login(args: &Login, out: Output) -> Result<()> {
     let home = Home::find()?;
     let before = home.profile()?;
-    let server: Server = args
-        .server
-        .clone()
-        .or_else(|| before.as_ref().map(|profile| profile.server.clone()))
-        .ok_or_else(|| Failure::usage("it is not known which service to sign in to").next("Name it: osmynt login --server https://osmynt.example.org"))?;
+    let server: Server =
+        args.server.clone().or_else(|| before.as_ref().map(|profile| profile.server.clone())).ok_or_else(|| {
+            Failure::usage("it is not known which service to sign in to")
+                .next("Name it: osmynt login --server https://osmynt.example.org")
+        })?;
     let name = args.name.clone().or_else(|| before.map(|profile| profile.device_name)).unwrap_or_else(host_name);
 
     let handshake = {
@@ -107,7 +107,8 @@ pub(crate) fn whoami(out: Output) -> Result<()> {
 
 /// What this machine calls itself, as far as it makes a device's name: 1 to 64 printable characters.
 fn host_name() -> String {
-    let name: String = gethostname::gethostname().to_string_lossy().chars().filter(|c| !c.is_control()).take(64).collect();
+    let name: String =
+        gethostname::gethostname().to_string_lossy().chars().filter(|c| !c.is_control()).take(64).collect();
     if name.trim().is_empty() { "device".into() } else { name }
 }
 
@@ -126,5 +127,11 @@ fn open_in_browser(address: &str) {
     } else {
         ("xdg-open", &[])
     };
-    let _ = Command::new(program).args(arguments).arg(address).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let _ = Command::new(program)
+        .args(arguments)
+        .arg(address)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
 }

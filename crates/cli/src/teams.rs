@@ -8,7 +8,7 @@ use crate::{
 };
 use osmynt_client::{Client, Person, Role as ClientRole, Team, TeamId};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 /// Does one of the team commands.
 pub(crate) fn run(command: &Command, out: Output) -> Result<()> {
@@ -51,7 +51,10 @@ fn list(client: &Client, out: Output) -> Result<()> {
         if teams.is_empty() {
             return "You are in no team. Make one with: osmynt team new NAME".into();
         }
-        let rows: Vec<_> = teams.iter().map(|team| vec![name_or_id(team.name.as_deref(), team.id), word(team.role).into(), team.id.to_string()]).collect();
+        let rows: Vec<_> = teams
+            .iter()
+            .map(|team| vec![name_or_id(team.name.as_deref(), team.id), word(team.role).into(), team.id.to_string()])
+            .collect();
         table(&rows, |column, cell| if column == 2 { paint.faint(cell) } else { cell.to_owned() })
     })
 }
@@ -103,13 +106,19 @@ fn show(client: &Client, team: &str, out: Output) -> Result<()> {
 fn described(team: &Team, paint: Paint) -> String {
     let mut text = format!("{}  {}\n", paint.strong(&line(&team.name)), paint.faint(&team.id.to_string()));
     let due = if team.stale { ", to be replaced before the next share" } else { "" };
-    text.push_str(&format!("key {} since {}{due}; {} log entries verified\n\n", team.epoch, ago(team.epoch_began, now()), team.entries));
+    let since = ago(team.epoch_began, now());
+    let _ = write!(text, "key {} since {since}{due}; {} log entries verified\n\n", team.epoch, team.entries);
     let members: Vec<_> = team
         .members
         .iter()
         .map(|member| {
             let devices = format!("{} device{}", member.devices, if member.devices == 1 { "" } else { "s" });
-            vec![person(&member.person), word(member.role).into(), devices, if member.me { "you".into() } else { String::new() }]
+            vec![
+                person(&member.person),
+                word(member.role).into(),
+                devices,
+                if member.me { "you".into() } else { String::new() },
+            ]
         })
         .collect();
     text.push_str(&table(&members, |column, cell| if column >= 2 { paint.faint(cell) } else { cell.to_owned() }));
@@ -120,7 +129,12 @@ fn described(team: &Team, paint: Paint) -> String {
             .iter()
             .map(|invite| {
                 let uses = format!("{} use{} left", invite.uses_left, if invite.uses_left == 1 { "" } else { "s" });
-                vec![invite.id.to_string().chars().take(8).collect(), word(invite.role).into(), uses, format!("expires {}", ago(invite.expires, now()))]
+                vec![
+                    invite.id.to_string().chars().take(8).collect(),
+                    word(invite.role).into(),
+                    uses,
+                    format!("expires {}", ago(invite.expires, now())),
+                ]
             })
             .collect();
         text.push_str(&table(&invites, |column, cell| if column == 0 { paint.id(cell) } else { cell.to_owned() }));
@@ -142,8 +156,15 @@ fn invite(client: &Client, team: &str, role: Role, uses: u32, lifetime: Duration
         "expires_at": invite.expires.to_rfc3339(),
     });
     out.answer(&value, |_| invitation.link.clone())?;
-    let who = if invite.uses_left == 1 { "The first who has".to_owned() } else { format!("The first {} who have", invite.uses_left) };
-    out.note(&format!("{who} this link can join until {}. Send it where only they can read it.", invite.expires.to_rfc3339()));
+    let who = if invite.uses_left == 1 {
+        "The first who has".to_owned()
+    } else {
+        format!("The first {} who have", invite.uses_left)
+    };
+    out.note(&format!(
+        "{who} this link can join until {}. Send it where only they can read it.",
+        invite.expires.to_rfc3339()
+    ));
     Ok(())
 }
 
@@ -152,7 +173,9 @@ fn join(client: &Client, link: &str, out: Output) -> Result<()> {
         let _progress = out.progress("Verifying the team and joining");
         client.join(link)?
     };
-    out.done(&brief(&team), |paint| format!("Joined the team {} as {}.", paint.strong(&line(&team.name)), word(team.role)))
+    out.done(&brief(&team), |paint| {
+        format!("Joined the team {} as {}.", paint.strong(&line(&team.name)), word(team.role))
+    })
 }
 
 fn remove(client: &Client, team: &str, who: &str, out: Output) -> Result<()> {
@@ -179,7 +202,12 @@ fn role_of(client: &Client, team: &str, who: &str, role: Role, out: Output) -> R
     let changed = client.set_role(team, who, role.into())?;
     drop(progress);
     out.done(&json!({"team": team.to_string(), "member": of(&changed), "role": word(role.into())}), |paint| {
-        format!("{} is now {} {}.", paint.strong(&person(&changed)), if role == Role::Member { "a" } else { "an" }, word(role.into()))
+        format!(
+            "{} is now {} {}.",
+            paint.strong(&person(&changed)),
+            if role == Role::Member { "a" } else { "an" },
+            word(role.into())
+        )
     })
 }
 
@@ -188,7 +216,9 @@ fn rename(client: &Client, team: &str, name: &str, out: Output) -> Result<()> {
     let team = client.find_team(Some(team))?;
     client.rename(team, name)?;
     drop(progress);
-    out.done(&json!({"team": team.to_string(), "name": name}), |paint| format!("The team is now called {}.", paint.strong(&line(name))))
+    out.done(&json!({"team": team.to_string(), "name": name}), |paint| {
+        format!("The team is now called {}.", paint.strong(&line(name)))
+    })
 }
 
 fn rotate(client: &Client, team: &str, out: Output) -> Result<()> {
@@ -220,7 +250,11 @@ pub(crate) fn name_or_id(name: Option<&str>, team: TeamId) -> String {
 /// A name as an argument that can be copied.
 fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.chars().all(plain) && !name.starts_with('-') { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
+    if name.chars().all(plain) && !name.starts_with('-') {
+        name.to_owned()
+    } else {
+        format!("'{}'", name.replace('\'', r"'\''"))
+    }
 }
 
 fn word(role: ClientRole) -> &'static str {

@@ -90,7 +90,9 @@ fn has_drive(text: &str) -> bool {
 fn is_git_folder(part: &str) -> bool {
     let folded: String = part
         .chars()
-        .filter(|c| !matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}'))
+        .filter(
+            |c| !matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}'),
+        )
         .flat_map(char::to_lowercase)
         .collect();
     let name = folded.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
@@ -180,7 +182,17 @@ mod tests {
 
     #[test]
     fn ordinary_paths_are_taken() {
-        for path in ["a", "src/main.rs", "a b/ö.txt", ".gitignore", ".github/workflows/ci.yml", "..a/b..", "git~x", "...a", "ab:c"] {
+        for path in [
+            "a",
+            "src/main.rs",
+            "a b/ö.txt",
+            ".gitignore",
+            ".github/workflows/ci.yml",
+            "..a/b..",
+            "git~x",
+            "...a",
+            "ab:c",
+        ] {
             assert_eq!(RepoPath::parse(path).as_ref().map(RepoPath::as_str), Ok(path));
         }
     }
@@ -209,7 +221,18 @@ mod tests {
 
     #[test]
     fn every_spelling_of_a_git_folder_is_refused() {
-        for path in [".git", ".git/config", "sub/.git/hooks/pre-commit", ".GIT/config", ".Git /x", ".git./x", "git~1/config", "GIT~2/x", ".g\u{200c}it/config", ".git::$INDEX_ALLOCATION/x"] {
+        for path in [
+            ".git",
+            ".git/config",
+            "sub/.git/hooks/pre-commit",
+            ".GIT/config",
+            ".Git /x",
+            ".git./x",
+            "git~1/config",
+            "GIT~2/x",
+            ".g\u{200c}it/config",
+            ".git::$INDEX_ALLOCATION/x",
+        ] {
             assert_eq!(RepoPath::parse(path), Err(Unsafe::GitFolder), "{path:?}");
         }
     }
@@ -234,10 +257,19 @@ mod tests {
 
     fn hostile_path() -> impl Strategy<Value = String> {
         let part = prop_oneof![
-            Just("..".to_owned()), Just(".".to_owned()), Just(String::new()), Just(".git".to_owned()), Just(".GiT".to_owned()),
-            Just("git~1".to_owned()), Just("C:".to_owned()), Just(".. ".to_owned()), "[a-z]{1,4}", any::<String>(),
+            Just("..".to_owned()),
+            Just(".".to_owned()),
+            Just(String::new()),
+            Just(".git".to_owned()),
+            Just(".GiT".to_owned()),
+            Just("git~1".to_owned()),
+            Just("C:".to_owned()),
+            Just(".. ".to_owned()),
+            "[a-z]{1,4}",
+            any::<String>(),
         ];
-        (prop::collection::vec(part, 0..6), prop::sample::select(vec!["/", "\\"])).prop_map(|(parts, by)| parts.join(by))
+        (prop::collection::vec(part, 0..6), prop::sample::select(vec!["/", "\\"]))
+            .prop_map(|(parts, by)| parts.join(by))
     }
 
     proptest! {
