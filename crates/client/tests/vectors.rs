@@ -195,6 +195,8 @@ impl Team {
 }
 
 fn encodings() -> Value {
+    let padded = [0_u64, 1, 256, 257, 1000, 1025, 65_537, 1_000_000, 10_485_759, 10_485_760]
+        .map(|length| json!({ "length": length, "padded": padded_length(length) }));
     json!({
         "about": "Section 1: b64u, hashes, public keys and thumbprints. Section 7: Padmé.",
         "b64u": [
@@ -208,8 +210,7 @@ fn encodings() -> Value {
             { "ascii": "osmynt", "hash": Hash::of(b"osmynt") },
         ],
         "keys": [signing_key(1), signing_key(2), prekey_json(31)],
-        "padded_length": [0_u64, 1, 256, 257, 1000, 1025, 65_537, 1_000_000, 10_485_759, 10_485_760]
-            .map(|length| json!({ "length": length, "padded": padded_length(length) })),
+        "padded_length": padded,
     })
 }
 
