@@ -121,8 +121,12 @@ pub fn split(snippet: &[u8]) -> Result<(&str, &[u8])> {
     Ok((statement, ciphertext))
 }
 
-/// Reads the first four bytes of a snippet: how many bytes of statement follow. `too-large` over 64 KiB.
+/// Reads the first four bytes of a snippet: how many bytes of statement follow. `too-large` over 64 KiB,
+/// `invalid-request` when there are none.
 pub fn statement_length(bytes: [u8; 4]) -> Result<usize> {
+    if bytes == [0; 4] {
+        return Err(Refusal::invalid("a snippet begins with its statement"));
+    }
     usize::try_from(u32::from_be_bytes(bytes))
         .ok()
         .filter(|length| *length <= STATEMENT_BYTES)

@@ -760,14 +760,17 @@ pub fn check_snippet(said: &SnippetStatement, received_at: Time) -> Result<()> {
         return Err(Refusal::invalid("the content is not padded as specified"));
     }
     if !said.header.holds_at_most(SEALED_HEADER_BYTES) {
-        return Err(Refusal::invalid("the sealed header is longer than allowed"));
+        return Err(Refusal::new(Code::TooLarge, "a sealed header has at most 4 KiB"));
     }
     match &said.audience {
         Audience::Team { wrapped, .. } if wrapped.holds(32) => Ok(()),
         Audience::Team { .. } => Err(Refusal::invalid("the wrapped key is not 32 bytes")),
         Audience::Members { members, envelopes, .. } => {
-            if members.is_empty() || members.len() > NAMED_MEMBERS || envelopes.len() > ENVELOPES_PER_SNIPPET {
-                return Err(Refusal::invalid("a snippet names 1 to 64 members and has at most 128 envelopes"));
+            if members.is_empty() || members.len() > NAMED_MEMBERS {
+                return Err(Refusal::invalid("a snippet names 1 to 64 members"));
+            }
+            if envelopes.len() > ENVELOPES_PER_SNIPPET {
+                return Err(Refusal::new(Code::TooLarge, "a snippet has at most 128 envelopes; share it with the team"));
             }
             let ascending = members.is_sorted_by(|a, b| a < b) && envelopes.is_sorted_by(|a, b| a.device < b.device);
             if !ascending || members.contains(&said.user) {
@@ -796,7 +799,7 @@ fn check_profile(profile: &SealedBox) -> Result<()> {
     if profile.holds_at_most(PROFILE_BYTES) {
         Ok(())
     } else {
-        Err(Refusal::invalid("the sealed profile is longer than allowed"))
+        Err(Refusal::new(Code::TooLarge, "a sealed profile has at most 1 KiB"))
     }
 }
 

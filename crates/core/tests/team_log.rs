@@ -163,7 +163,7 @@ fn what_changes_nothing_or_nobody_is_refused() {
         (TeamEvent::PolicyChanged { policy: Policy { max_epoch_age: 3599 } }, false, Code::InvalidRequest),
         (TeamEvent::PolicyChanged { policy: Policy { max_epoch_age: 31_536_001 } }, false, Code::InvalidRequest),
         (TeamEvent::ProfileChanged { epoch: 1, profile: sealed(256) }, false, Code::StaleLog),
-        (TeamEvent::ProfileChanged { epoch: 4, profile: sealed(1025) }, false, Code::InvalidRequest),
+        (TeamEvent::ProfileChanged { epoch: 4, profile: sealed(1025) }, false, Code::TooLarge),
     ] {
         assert_eq!(team.commit(owner, vec![event.clone()], rotate), Err(code), "{event:?}");
     }
@@ -575,7 +575,7 @@ fn a_snippet_is_admitted_at_the_current_head_and_epoch_from_a_members_device() {
         ("not padded", Code::InvalidRequest, SnippetStatement { length: 257 + 16, ..good.clone() }),
         ("too short", Code::InvalidRequest, SnippetStatement { length: 255 + 16, ..good.clone() }),
         ("too long", Code::TooLarge, SnippetStatement { length: 10 * 1024 * 1024 + 17, ..good.clone() }),
-        ("a long header", Code::InvalidRequest, SnippetStatement { header: sealed(4097), ..good.clone() }),
+        ("a long header", Code::TooLarge, SnippetStatement { header: sealed(4097), ..good.clone() }),
         ("to nobody", Code::InvalidRequest, with(direct(vec![], envelopes.clone()))),
         ("to oneself", Code::InvalidRequest, with(direct(vec![member], envelopes.clone()))),
         ("to a stranger", Code::InvalidRequest, with(direct(vec![stranger], envelopes.clone()))),
