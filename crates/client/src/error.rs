@@ -152,11 +152,11 @@ impl Error {
         let advice = match self {
             Self::Usage { .. } | Self::SignInDenied | Self::Home { .. } => return None,
             Self::Ambiguous { .. } => "Give its id, or more of it.",
-            Self::NotSignedIn | Self::SessionOver => "Sign in with `osmynt sign-in`.",
-            Self::SignInExpired => "Start again with `osmynt sign-in`.",
+            Self::NotSignedIn | Self::SessionOver => "Sign in with `osmynt login`.",
+            Self::SignInExpired => "Start again with `osmynt login`.",
             Self::OtherAccount { .. } => "Set OSMYNT_HOME to another folder to use another account beside it.",
             Self::UnknownDevice => {
-                "Start the account over on this device with `osmynt sign-in --start-over`; your teams must then invite you again."
+                "Start the account over on this device with `osmynt login --reset`; your teams must then invite you again."
             }
             Self::NotFound { what: "team", .. } => "See `osmynt team list`.",
             Self::NotFound { what: "snippet", .. } => "See `osmynt list`.",
@@ -171,7 +171,7 @@ impl Error {
             }
             Self::Internal { .. } => "Try again; if it stays, report it.",
             Self::Refused { code, .. } => match code {
-                Code::Unauthenticated => "Sign in with `osmynt sign-in`.",
+                Code::Unauthenticated => "Sign in with `osmynt login`.",
                 Code::ClockSkew => "Set this machine's clock.",
                 Code::StaleLog
                 | Code::RotationRequired

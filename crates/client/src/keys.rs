@@ -114,7 +114,7 @@ pub fn verify_parsed<T: Payload>(statement: Unverified<T>, key: &PublicKey) -> R
 }
 
 /// ECDSA P-256 with SHA-256, signature as r ‖ s (RFC 7518 section 3.4).
-fn es256_fits(key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> bool {
+pub(crate) fn es256_fits(key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> bool {
     let Ok(key) = VerifyingKey::from_sec1_bytes(&key.to_sec1()) else {
         return false;
     };
@@ -138,5 +138,90 @@ impl<'de> Deserialize<'de> for Signer {
         let text = Zeroizing::new(String::deserialize(deserializer)?);
         let scalar = b64u::decode_array(&text).map_err(|_| D::Error::custom("not a private key"))?;
         Self::from_scalar(&Zeroizing::new(scalar)).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use osmynt_core::Code;
+    use osmynt_core::statement::{DeviceStatement, PrekeyKind, PrekeyStatement};
+
+    fn signer(seed: u8) -> Signer {
+        Signer::from_scalar(&[seed; 32]).unwrap()
+    }
+
+    fn statement(signer: &Signer) -> DeviceStatement {
+        let user = "0192f3a4-5b6c-4d8e-9f00-112233445566".parse().unwrap();
+        DeviceStatement { user, jwk: *signer.public(), iat: Time(1_000_000) }
+    }
+
+    #[test]
+    fn debug_shows_no_private_key() {
+        let keys = DeviceKeys::generate(Time(1), || Ok([7; 32])).unwrap();
+        let (prekey, _) = keys.current_prekey().unwrap();
+        assert_eq!(
+            format!("{keys:?}"),
+            format!(
+                "DeviceKeys {{ signer: Signer({}), prekeys: [StoredPrekey {{ made_at: Time(1), secret: Prekey({}) }}] }}",
+                keys.signer.kid(),
+                prekey.id()
+            )
+        );
+    }
+
+    #[test]
+    fn keys_survive_being_stored() {
+        let keys = DeviceKeys::generate(Time(1), || Ok([7; 32])).unwrap();
+        let stored = serde_json::to_string(&keys).unwrap();
+        let read: DeviceKeys = serde_json::from_str(&stored).unwrap();
+        assert_eq!(read.signer.kid(), keys.signer.kid());
+        let (prekey, made_at) = read.current_prekey().unwrap();
+        assert_eq!(made_at, Time(1));
+        assert!(keys.prekey(&prekey.id()).is_some());
+    }
+
+    /// A change of these texts needs a migration of every vault.
+    #[test]
+    fn stored_keys_look_as_they_always_did() {
+        let stored = serde_json::to_string(&DeviceKeys::generate(Time(1), || Ok([7; 32])).unwrap()).unwrap();
+        assert_eq!(
+            stored,
+            concat!(
+                r#"{"signer":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc","#,
+                r#""prekeys":[{"made_at":1,"secret":"ZdYryMP4oVu7omNYjcDaAESqYOZAWND0pYPX6VilRAo"}]}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_signature_fits_its_key_and_statement_only() {
+        let (mine, other) = (signer(1), signer(2));
+        let compact = mine.sign(&statement(&mine)).unwrap();
+        assert_eq!(verify::<DeviceStatement>(&compact, mine.public()).unwrap().kid(), mine.kid());
+        let refused = verify::<DeviceStatement>(&compact, other.public()).unwrap_err();
+        assert_eq!(refused.code, Code::BadSignature);
+
+        let (body, _) = compact.rsplit_once('.').unwrap();
+        let theirs = other.sign(&statement(&mine)).unwrap();
+        let (_, foreign) = theirs.rsplit_once('.').unwrap();
+        let swapped = format!("{body}.{foreign}");
+        assert_eq!(verify::<DeviceStatement>(&swapped, mine.public()).unwrap_err().code, Code::BadSignature);
+    }
+
+    #[test]
+    fn a_statement_of_one_kind_never_passes_for_another() {
+        let mine = signer(1);
+        let compact = mine.sign(&statement(&mine)).unwrap();
+        assert_eq!(verify::<PrekeyStatement>(&compact, mine.public()).unwrap_err().code, Code::InvalidRequest);
+        assert_eq!(serde_json::to_string(&PrekeyKind::Signed).unwrap(), r#""signed""#);
+    }
+
+    #[test]
+    fn random_bytes_that_are_no_scalar_are_drawn_again() {
+        let mut draws = [[0xff; 32], [0; 32], [5; 32]].into_iter();
+        let third = Signer::generate(|| Ok(draws.next().unwrap())).unwrap();
+        assert_eq!(third.kid(), signer(5).kid());
+        assert!(Signer::generate(|| Ok([0xff; 32])).is_err(), "a broken generator is noticed");
     }
 }

@@ -25,7 +25,10 @@ pub mod share;
 pub mod signin;
 mod system;
 pub mod team;
+pub mod unlock;
 pub mod vault;
+#[cfg(test)]
+mod vectors;
 
 pub use error::{Class, Error, Result};
 pub use home::{Home, Keystore, Profile, Server};

@@ -298,18 +298,18 @@ pub(crate) fn open_bytes(key: &Key, nonce: [u8; 12], aad: &[u8], sealed: &[u8]) 
     open(&key.0, nonce, aad, sealed).map(Zeroizing::new)
 }
 
-fn seal(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], plain: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn seal(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], plain: &[u8]) -> Result<Vec<u8>> {
     let payload = Payload { msg: plain, aad };
     Aes256Gcm::new(key.into()).encrypt(&Nonce::from(nonce), payload).map_err(|_| internal("AES-GCM did not seal"))
 }
 
 /// None when it does not open: another key, another label, or other bytes.
-fn open(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn open(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
     let payload = Payload { msg: sealed, aad };
     Aes256Gcm::new(key.into()).decrypt(&Nonce::from(nonce), payload).ok()
 }
 
-fn hpke_seal(
+pub(crate) fn hpke_seal(
     recipient: &PublicKey,
     info: &[u8],
     aad: &[u8],
@@ -329,7 +329,13 @@ fn hpke_seal(
     Ok((enc.to_bytes().into(), ct))
 }
 
-fn hpke_open(prekey: &Prekey, enc: &[u8; 65], info: &[u8], aad: &[u8], ct: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+pub(crate) fn hpke_open(
+    prekey: &Prekey,
+    enc: &[u8; 65],
+    info: &[u8],
+    aad: &[u8],
+    ct: &[u8],
+) -> Option<Zeroizing<Vec<u8>>> {
     let enc = <Kem as hpke::Kem>::EncappedKey::from_bytes(enc).ok()?;
     hpke::single_shot_open::<Aead, Kdf, Kem>(&OpModeR::Base, &prekey.secret, &enc, info, ct, aad)
         .ok()
@@ -425,5 +431,162 @@ impl<'de> Deserialize<'de> for Prekey {
         let text = Zeroizing::new(String::deserialize(deserializer)?);
         let scalar = Zeroizing::new(b64u::decode(&text).map_err(|_| D::Error::custom("not a private key"))?);
         Self::from_scalar(&scalar).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use osmynt_core::snippet::Kind;
+
+    fn team(seed: u8) -> TeamId {
+        TeamId(Hash::of(&[seed]))
+    }
+
+    fn device(seed: u8) -> DeviceId {
+        DeviceId(Hash::of(&[seed]))
+    }
+
+    fn snippet(last: u8) -> SnippetId {
+        format!("0192f3a4-5b6c-7d8e-9f00-1122334455{last:02x}").parse().unwrap()
+    }
+
+    fn header(size: u64) -> Header {
+        Header {
+            kind: Kind::Code,
+            size,
+            title: Some("a title".to_owned()),
+            language: None,
+            path: None,
+            repository: None,
+            lines: None,
+            base: None,
+        }
+    }
+
+    /// A statement around sealed parts; who signed it plays no part in decryption.
+    fn said(sealed: &SealedSnippet, team: TeamId, snippet: SnippetId) -> SnippetStatement {
+        SnippetStatement {
+            suite: osmynt_core::snippet::SUITE.to_owned(),
+            team,
+            snippet,
+            user: "0192f3a4-5b6c-4d8e-9f00-112233445566".parse().unwrap(),
+            audience: osmynt_core::snippet::Audience::Members { epoch: 1, members: Vec::new(), envelopes: Vec::new() },
+            nonce: sealed.nonce,
+            header: sealed.header.clone(),
+            commitment: sealed.commitment,
+            sha256: Hash::of(&sealed.ciphertext),
+            length: sealed.ciphertext.len() as u64,
+            head: osmynt_core::Head { seq: 1, hash: Hash::of(b"") },
+            iat: osmynt_core::Time(0),
+            exp: None,
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        assert_eq!(format!("{:?}", Key::new([7; 32])), "Key(…)");
+        let prekey = Prekey::derive(&[7; 32]).unwrap();
+        assert_eq!(format!("{prekey:?}"), format!("Prekey({})", prekey.id()));
+    }
+
+    #[test]
+    fn an_envelope_opens_only_for_what_it_was_sealed_for() {
+        let key = Key::new([1; 32]);
+        let (sender, recipient) = (device(1), device(2));
+        let prekey = Prekey::derive(&[2; 32]).unwrap();
+        let purpose = Purpose::TeamKey { team: team(1), epoch: 3 };
+        let envelope = seal_envelope(&key, purpose, sender, recipient, prekey.public(), &[3; 32]).unwrap();
+        let opened = open_envelope(&envelope, purpose, sender, &prekey).unwrap();
+        assert_eq!(opened.bytes(), key.bytes());
+
+        let other_prekey = Prekey::derive(&[4; 32]).unwrap();
+        assert!(open_envelope(&envelope, purpose, sender, &other_prekey).is_err(), "another key");
+        assert!(open_envelope(&envelope, purpose, device(3), &prekey).is_err(), "another sender");
+        for (what, purpose) in [
+            ("another epoch", Purpose::TeamKey { team: team(1), epoch: 4 }),
+            ("another team", Purpose::TeamKey { team: team(2), epoch: 3 }),
+            ("another purpose", Purpose::ContentKey { team: team(1), snippet: snippet(1) }),
+        ] {
+            assert!(open_envelope(&envelope, purpose, sender, &prekey).is_err(), "{what}");
+        }
+        let mut elsewhere = envelope.clone();
+        elsewhere.device = device(4);
+        assert!(open_envelope(&elsewhere, purpose, sender, &prekey).is_err(), "another recipient");
+        let mut flipped = envelope;
+        flipped.ct.0[0] ^= 1;
+        assert!(open_envelope(&flipped, purpose, sender, &prekey).is_err(), "flipped");
+    }
+
+    #[test]
+    fn a_key_is_used_only_if_it_was_committed_to() {
+        let label = labels::commit_team_key(team(1), 1);
+        let commitment = Key::new([1; 32]).commitment(&label);
+        assert!(Key::new([1; 32]).committed(&label, &commitment).is_ok());
+        assert!(Key::new([2; 32]).committed(&label, &commitment).is_err());
+        assert!(Key::new([1; 32]).committed(&labels::commit_team_key(team(1), 2), &commitment).is_err());
+    }
+
+    #[test]
+    fn a_snippet_opens_to_what_was_sealed_and_its_length_is_hidden() {
+        let key = Key::new([1; 32]);
+        let (team, snippet) = (team(1), snippet(1));
+        for content in [&b""[..], b"fn main() {}", &[0; 256], &[7; 300], &vec![9; 70_000]] {
+            let size = content.len() as u64;
+            let sealed = seal_snippet(&key, team, snippet, &header(size), content, [[1; 12], [2; 12]]).unwrap();
+            assert_eq!(sealed.ciphertext.len() as u64, padded_length(size) + 16);
+            let said = said(&sealed, team, snippet);
+            assert_eq!(open_header(&key, &said).unwrap(), header(size));
+            assert_eq!(open_content(&key, &said, &sealed.ciphertext, size).unwrap().as_slice(), content);
+        }
+    }
+
+    #[test]
+    fn a_snippet_opens_only_whole_and_in_its_place() {
+        let key = Key::new([1; 32]);
+        let sealed = seal_snippet(&key, team(1), snippet(1), &header(3), b"abc", [[1; 12], [2; 12]]).unwrap();
+        let right = said(&sealed, team(1), snippet(1));
+        for (what, wrong) in
+            [("another team", said(&sealed, team(2), snippet(1))), ("another id", said(&sealed, team(1), snippet(2)))]
+        {
+            assert!(open_header(&key, &wrong).is_err(), "{what}");
+            assert!(open_content(&key, &wrong, &sealed.ciphertext, 3).is_err(), "{what}");
+        }
+        assert!(open_content(&Key::new([2; 32]), &right, &sealed.ciphertext, 3).is_err(), "another key");
+        let mut flipped = sealed.ciphertext.clone();
+        flipped[0] ^= 1;
+        assert!(open_content(&key, &right, &flipped, 3).is_err(), "a flipped bit");
+        let mut swapped = right.clone();
+        swapped.header = SealedBox { nonce: sealed.nonce, ct: sealed.ciphertext.clone() };
+        assert!(open_header(&key, &swapped).is_err(), "the content in the place of the header");
+    }
+
+    #[test]
+    fn content_that_is_longer_or_shorter_than_its_header_says_is_refused() {
+        let key = Key::new([1; 32]);
+        let sealed = seal_snippet(&key, team(1), snippet(1), &header(3), b"abc", [[1; 12], [2; 12]]).unwrap();
+        let said = said(&sealed, team(1), snippet(1));
+        for size in [2, 257, u64::MAX] {
+            assert!(open_content(&key, &said, &sealed.ciphertext, size).is_err(), "{size}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_does_not_fit_is_refused_before_it_is_sealed() {
+        let mut long = header(0);
+        long.path = Some("x".repeat(4096));
+        let refused = seal_snippet(&Key::new([1; 32]), team(1), snippet(1), &long, b"", [[1; 12], [2; 12]]);
+        assert!(matches!(refused, Err(Error::Usage { .. })));
+    }
+
+    #[test]
+    fn a_profile_opens_only_under_its_epoch_and_with_a_name_that_may_be() {
+        let key = Key::new([1; 32]);
+        let sealed = seal_profile(&key, team(1), 2, "Platform", [1; 12]).unwrap();
+        assert_eq!(sealed.ct.len(), 256 + 16, "short and long names look alike");
+        assert_eq!(open_profile(&key, team(1), 2, &sealed).as_deref(), Some("Platform"));
+        assert_eq!(open_profile(&key, team(1), 3, &sealed), None);
+        let nameless = seal_profile(&key, team(1), 2, "", [1; 12]).unwrap();
+        assert_eq!(open_profile(&key, team(1), 2, &nameless), None);
     }
 }

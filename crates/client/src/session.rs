@@ -10,9 +10,9 @@ use zeroize::Zeroizing;
 use crate::http::{Http, Request};
 use crate::keys::DeviceKeys;
 use crate::logs::{People, TeamView, VerifiedUser};
-use crate::seal::{self, Key, Purpose};
+use crate::seal::{self, Key};
 use crate::vault::{KnownName, Secrets, Session, TeamSecrets, Vault};
-use crate::{Error, Home, Person, Profile, Result, system};
+use crate::{Error, Home, Person, Profile, Result, system, unlock};
 
 /// A signed-in person's access to the service, from one home.
 ///
@@ -285,12 +285,9 @@ impl Client {
             let page: api::MyEnvelopes = self.json(&Request::get(format!("/v1/teams/{team}/envelopes?from={from}")))?;
             for api::EpochEnvelope { epoch, envelope } in page.envelopes {
                 // An epoch that began after the log was read is of no use yet.
-                let Some(begun) = view.epoch(epoch) else { continue };
-                let prekey = self.keys.prekey(&envelope.prekey).filter(|_| envelope.device == self.device());
-                let prekey = prekey.ok_or_else(|| Error::NoKey { what: format!("epoch {epoch} of the team") })?;
-                let key = seal::open_envelope(&envelope, Purpose::TeamKey { team, epoch }, begun.by, prekey)?;
-                let label = osmynt_core::labels::commit_team_key(team, epoch);
-                keys.push((epoch, key.committed(&label, &begun.epoch.commitment)?));
+                if view.epoch(epoch).is_some() {
+                    keys.push((epoch, unlock::team_key(view, epoch, &envelope, &self.keys)?));
+                }
             }
             next = page.next.filter(|next| *next > from);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use osmynt_core::snippet::{self, Base, Header, Kind, Lines, SUITE};
 use osmynt_core::statement::SnippetStatement;
-use osmynt_core::{DeviceId, Hash, SnippetId, TeamId, Time, Unverified, UserId, Verified, api, labels, limits};
+use osmynt_core::{DeviceId, Hash, SnippetId, TeamId, Time, Unverified, UserId, Verified, api, limits};
 
 use crate::http::Request;
 use crate::keys::Signer;
@@ -13,7 +13,7 @@ use crate::logs::{People, TeamView, verify_snippet};
 use crate::seal::{self, Key, Purpose};
 use crate::session::{Synced, person};
 use crate::team::{SHORTEST_PREFIX, choose, current_epoch, with_rebuilds};
-use crate::{Client, Error, Person, Result, system};
+use crate::{Client, Error, Person, Result, system, unlock};
 
 /// A snippet is looked for among this many pages of each team.
 const PAGES_SEARCHED: usize = 50;
@@ -412,24 +412,8 @@ impl Client {
         Ok(Opened { snippet, content: content.to_vec() })
     }
 
-    /// The content key of a verified snippet, checked against its commitment.
     fn content_key(&self, view: &TeamView, statement: &Verified<SnippetStatement>) -> Result<Key> {
-        let said = statement.payload();
-        let (team, snippet) = (said.team, said.snippet);
-        let key = match &said.audience {
-            snippet::Audience::Team { epoch, wrapped } => {
-                seal::unwrap(&self.team_key(view, *epoch)?, team, *epoch, snippet, wrapped)?
-            }
-            snippet::Audience::Members { envelopes, .. } => {
-                let mine = envelopes.iter().find(|envelope| envelope.device == self.device());
-                let opened = mine.and_then(|envelope| Some((envelope, self.keys.prekey(&envelope.prekey)?)));
-                let (envelope, prekey) =
-                    opened.ok_or_else(|| Error::NoKey { what: format!("the snippet {snippet}") })?;
-                let purpose = Purpose::ContentKey { team, snippet };
-                seal::open_envelope(envelope, purpose, DeviceId(statement.kid()), prekey)?
-            }
-        };
-        key.committed(&labels::commit_content_key(team, snippet), &said.commitment)
+        unlock::content_key(statement, &self.keys, |epoch| self.team_key(view, epoch))
     }
 
     fn describe_snippet(

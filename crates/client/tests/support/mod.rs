@@ -1,0 +1,206 @@
+//! A small world for tests: people with devices, teams whose logs are made with real keys, and a service's answers that
+//! a test can bend.
+
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses a part of it; nothing is published")]
+#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use osmynt_client::commit::{self, Author, Built};
+use osmynt_client::keys::{DeviceKeys, Signer};
+use osmynt_client::logs::{People, TeamView, VerifiedUser};
+use osmynt_client::seal::Key;
+use osmynt_client::share::{self, Draft, Recipients, To};
+use osmynt_client::{Kind, Result, Role, SnippetId, TeamId, Time, UserId};
+use osmynt_core::api::{DirectoryUser, LoggedEntry};
+use osmynt_core::statement::{DeviceStatement, InviteProof, PrekeyKind, PrekeyStatement, UserEntry};
+use osmynt_core::teamlog::{Policy, TeamEvent};
+use osmynt_core::userlog::UserEvent;
+use osmynt_core::{Bytes, Envelope, Hash, InviteId};
+
+pub const START: Time = Time(1_800_000_000);
+
+/// Random bytes that are the same in every run.
+pub fn random(seed: &str) -> impl FnMut() -> Result<[u8; 32]> + use<> {
+    let seed = seed.to_owned();
+    let mut draws = 0_u64;
+    move || {
+        draws += 1;
+        Ok(*Hash::of(format!("{seed} {draws}").as_bytes()).as_bytes())
+    }
+}
+
+/// Somebody with one device.
+#[derive(Clone)]
+pub struct Human {
+    pub user: UserId,
+    pub keys: DeviceKeys,
+    pub log: Vec<LoggedEntry>,
+    pub prekeys: Vec<String>,
+}
+
+impl Human {
+    pub fn new(number: u8) -> Self {
+        let user: UserId = format!("00000000-0000-4000-8000-0000000000{number:02x}").parse().unwrap();
+        let keys = DeviceKeys::generate(START, random(&format!("human {number}"))).unwrap();
+        let mut human = Self { user, keys, log: Vec::new(), prekeys: Vec::new() };
+        let statement = human.device_statement(&human.keys.signer);
+        human.append(&human.keys.signer.clone(), UserEvent::DeviceAdded { device: statement });
+        human.prekeys = vec![human.prekey_statement(&human.keys)];
+        human
+    }
+
+    pub fn device_statement(&self, signer: &Signer) -> String {
+        signer.sign(&DeviceStatement { user: self.user, jwk: *signer.public(), iat: START }).unwrap()
+    }
+
+    pub fn prekey_statement(&self, keys: &DeviceKeys) -> String {
+        let (prekey, _) = keys.current_prekey().unwrap();
+        let statement =
+            PrekeyStatement { user: self.user, kind: PrekeyKind::Signed, key: *prekey.public(), iat: START };
+        keys.signer.sign(&statement).unwrap()
+    }
+
+    /// Appends an entry to the log, signed by whoever: nothing is checked here.
+    pub fn append(&mut self, signer: &Signer, event: UserEvent) {
+        let prev = self.log.last().map(|entry| hash_of(&entry.jws));
+        let seq = self.log.len() as u64;
+        let entry = UserEntry { user: self.user, seq, prev, iat: START, event };
+        self.log.push(LoggedEntry { jws: signer.sign(&entry).unwrap(), received_at: START });
+    }
+
+    pub fn verified(&self) -> VerifiedUser {
+        VerifiedUser::verify(self.user, self.log.clone()).unwrap()
+    }
+
+    pub fn listed(&self) -> DirectoryUser {
+        DirectoryUser { user: self.user, log: self.log.clone(), prekeys: self.prekeys.clone() }
+    }
+
+    pub fn author(&self, now: Time) -> Author<'_> {
+        Author { user: self.user, signer: &self.keys.signer, now }
+    }
+}
+
+pub fn people(humans: &[&Human]) -> People {
+    let mut people = People::default();
+    for human in humans {
+        people.add(human.listed(), None).unwrap();
+    }
+    people
+}
+
+/// The hash of a statement, whatever its kind.
+pub fn hash_of(compact: &str) -> Hash {
+    Hash::of(compact.rsplit_once('.').unwrap().0.as_bytes())
+}
+
+/// A team as an honest service has it.
+#[derive(Clone)]
+pub struct World {
+    pub team: TeamId,
+    pub log: Vec<LoggedEntry>,
+    pub keys: BTreeMap<u64, Key>,
+    pub envelopes: BTreeMap<u64, Vec<Envelope>>,
+    pub now: Time,
+    pub seed: String,
+}
+
+impl World {
+    pub fn found(owner: &Human, seed: &str) -> Self {
+        let [nonce @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *Hash::of(seed.as_bytes()).as_bytes();
+        let created = TeamEvent::TeamCreated {
+            nonce: Bytes(nonce),
+            identity: owner.verified().identity().unwrap(),
+            policy: Policy { max_epoch_age: 30 * 24 * 3600 },
+        };
+        let built =
+            commit::build(None, vec![created], Some("Team"), &owner.author(START), &people(&[owner]), random(seed))
+                .unwrap();
+        let mut world = Self {
+            team: built.state.team(),
+            log: Vec::new(),
+            keys: BTreeMap::new(),
+            envelopes: BTreeMap::new(),
+            now: START,
+            seed: seed.to_owned(),
+        };
+        world.take(built);
+        world
+    }
+
+    pub fn view(&self, humans: &[&Human]) -> TeamView {
+        TeamView::begin(self.team, &self.log, &people(humans)).unwrap()
+    }
+
+    /// Somebody commits, a minute after whatever was before.
+    pub fn commit(&mut self, by: &Human, events: Vec<TeamEvent>, rotate: bool, humans: &[&Human]) {
+        self.now = self.now.plus(60);
+        let built = self.build(by, events, rotate, humans);
+        self.take(built);
+    }
+
+    pub fn build(&self, by: &Human, events: Vec<TeamEvent>, rotate: bool, humans: &[&Human]) -> Built {
+        let view = self.view(humans);
+        let seed = format!("{} {}", self.seed, self.log.len());
+        let name = rotate.then_some("Team");
+        commit::build(Some(view.state()), events, name, &by.author(self.now), &people(humans), random(&seed)).unwrap()
+    }
+
+    pub fn take(&mut self, built: Built) {
+        let entries = built.request.entries.into_iter();
+        self.log.extend(entries.map(|jws| LoggedEntry { jws, received_at: self.now }));
+        if let Some(key) = built.team_key {
+            let epoch = built.state.epoch().unwrap().number;
+            self.keys.insert(epoch, key);
+            self.envelopes.insert(epoch, built.request.envelopes);
+        }
+    }
+
+    /// `by` invites, `joiner` joins.
+    pub fn join(&mut self, by: &Human, joiner: &Human, role: Role, humans: &[&Human]) {
+        let invitation = Signer::generate(random(&format!("invitation {}", joiner.user))).unwrap();
+        let exp = self.now.plus(3600);
+        let created = TeamEvent::InviteCreated { key: *invitation.public(), role, exp, uses: 1 };
+        self.commit(by, vec![created], false, humans);
+        let identity = joiner.verified().identity().unwrap();
+        let invite = InviteId(invitation.kid());
+        let proof = InviteProof { team: self.team, invite, user: joiner.user, identity, iat: self.now };
+        let proof = invitation.sign(&proof).unwrap();
+        let event = TeamEvent::MemberJoined { invite, identity, proof };
+        let mut everybody = humans.to_vec();
+        everybody.push(joiner);
+        self.commit(joiner, vec![event], true, &everybody);
+    }
+
+    /// A snippet for the team, or for some of it.
+    pub fn share(&self, by: &Human, to: Option<&[&Human]>, humans: &[&Human]) -> (SnippetId, Vec<u8>) {
+        let view = self.view(humans);
+        let users: BTreeSet<UserId> = to.unwrap_or_default().iter().map(|human| human.user).collect();
+        let epoch = view.state().epoch().unwrap().number;
+        let to = if to.is_some() { To::Members(&users) } else { To::Team(self.keys[&epoch].clone()) };
+        let snippet = snippet_id(1);
+        let author = share::Author { user: by.user, signer: &by.keys.signer, now: self.now };
+        let random = random(&format!("{} snippet", self.seed));
+        (snippet, share::build(&view, &people(humans), snippet, &draft(), &to, &author, random).unwrap())
+    }
+}
+
+pub fn snippet_id(last: u8) -> SnippetId {
+    format!("0192f3a4-5b6c-7d8e-9f00-1122334455{last:02x}").parse().unwrap()
+}
+
+pub fn draft() -> Draft {
+    Draft {
+        content: b"fn main() {}\n".to_vec(),
+        kind: Kind::Code,
+        title: Some("main".to_owned()),
+        language: Some("rust".to_owned()),
+        path: Some("src/main.rs".to_owned()),
+        repository: None,
+        lines: None,
+        base: None,
+        to: Recipients::Team,
+        lifetime: None,
+    }
+}
