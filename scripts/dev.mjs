@@ -7,7 +7,7 @@ import { setTimeout } from "node:timers/promises";
 
 import { startGitHub } from "../tests/support/github.mjs";
 import { buildCli, buildWorker, cli } from "./build.mjs";
-import { exitCode, main, npmBin, path, run, say } from "./project.mjs";
+import { Failure, exitCode, main, npmBin, path, run, say } from "./project.mjs";
 
 const PORT = Number(process.env.PORT ?? 8787);
 const ORIGIN = `http://127.0.0.1:${PORT}`;
@@ -19,15 +19,18 @@ main(async () => {
   await buildCli();
 
   const secrets = secretsOf();
-  say("applying database migrations");
-  await run(npmBin("wrangler"), ["d1", "migrations", "apply", "DB", "--local", "--persist-to", STATE], { env: { CI: "true" } });
-
   const github = await startGitHub({
     callback: `${ORIGIN}/sign-in/callback`,
     clientSecret: secrets.GITHUB_CLIENT_SECRET,
     port: PORT + 1,
+  }).catch((error) => {
+    if (error.code !== "EADDRINUSE") throw error;
+    throw new Failure(`Port ${PORT + 1} is taken. Does \`npm run dev\` run already? If not, choose another: PORT=9000 npm run dev`);
   });
   try {
+    say("applying database migrations");
+    await run(npmBin("wrangler"), ["d1", "migrations", "apply", "DB", "--local", "--persist-to", STATE], { env: { CI: "true" } });
+
     const vars = { ORIGIN, GITHUB_URL: github.url, GITHUB_API_URL: github.apiUrl, GITHUB_CLIENT_ID: github.clientId };
     const options = ["--ip", "127.0.0.1", "--port", String(PORT), "--persist-to", STATE, "--env-file", SECRETS];
     const service = exitCode(npmBin("wrangler"), ["dev", "--local", ...options, ...varOptions(vars)], { env: { CI: "true" } });
