@@ -205,7 +205,8 @@ describe("the independent client", () => {
     const first = await ada.api.putSnippet(team, snippet, container);
     assert.deepEqual(await ada.api.putSnippet(team, snippet, container), first);
     await ada.rotate(team);
-    assert.deepEqual(await ada.api.commit(team, commit.body), { ...answer, head: (await ada.read(team)).log.head, epoch: 4 });
+    assert.deepEqual(await ada.api.commit(team, commit.body), answer);
+    assert.equal((await ada.read(team)).log.epoch.number, 4);
   });
 
   it("reads logs and lists of more than one page", async () => {

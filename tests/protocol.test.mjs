@@ -321,7 +321,7 @@ describe("a user's log", () => {
     await refuses("clock-skew", () => person.add(second, person.device, { iat: NOW + 301 }));
     await refuses("clock-skew", () => person.add(second, person.device, { received: NOW - 1 }));
     await refuses("invalid-request", () => person.add(second, person.device, { user: USERS[1] }));
-    await refuses("forbidden", async () =>
+    await refuses("invalid-request", async () =>
       person.append({ type: "device.added", device: await person.describe(second, USERS[1]) }, person.device));
     await person.add(second);
     await person.revoke(second);

@@ -43,7 +43,7 @@ const ANSWERS = {
     stale: boolean,
     policy: object({ max_epoch_age: integer }),
     members: array(object({ user: uuid, identity: hash, role, ...person })),
-    invites: array(object({ invite: hash, role, exp: integer, uses_left: integer })),
+    invites: array(object({ invite: hash, role, exp: time, uses_left: integer })),
   }),
   log: object({ entries, head }),
   directory: object({

@@ -369,7 +369,7 @@ export class Client {
 
   /** One envelope for each device, ascending by device. */
   async sealToAll(key, purpose, devices, prekeys) {
-    const ids = devices.map(({ device }) => device).sort();
+    const ids = ascending(devices.map(({ device }) => device));
     return Promise.all(ids.map((device) => sealEnvelope(key, purpose, { device, prekey: this.prekeyOf(device, prekeys) })));
   }
 
@@ -517,16 +517,19 @@ export class Client {
   deleteSnippet = (team, snippet) => this.api.deleteSnippet(team, snippet);
 }
 
+/** Device ids in the order of the hashes that they stand for; that of their text is another. */
+export const ascending = (ids) => ids.toSorted((a, b) => Buffer.compare(b64u.decode(a), b64u.decode(b)));
+
 /** The part of a roster that a snippet to `members` is sealed to: they and the author. */
 function audienceOf(roster, members, author) {
   return new Map([...members, author].map((user) => [user, roster.get(user) ?? { user, devices: [] }]));
 }
 
 function requireExactAudience(roster, { members, envelopes }, author) {
-  const ascending = (items) => items.every((item, index) => index === 0 || items[index - 1] < item);
-  require(ascending(members) && !members.includes(author), "invalid-request", "members are distinct, ascending, and not the author");
+  const areAscending = members.every((user, index) => index === 0 || members[index - 1] < user);
+  require(areAscending && !members.includes(author), "invalid-request", "members are distinct, ascending, and not the author");
   require(members.every((user) => roster.has(user)), "invalid-request", "sent to somebody who is no member");
-  const expected = devicesOf(audienceOf(roster, members, author)).map(({ device }) => device).sort();
+  const expected = ascending(devicesOf(audienceOf(roster, members, author)).map(({ device }) => device));
   const found = envelopes.map(({ device }) => device);
   require(expected.join() === found.join(), "coverage-mismatch", "not one envelope for each device, ascending");
 }

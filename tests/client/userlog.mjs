@@ -101,7 +101,7 @@ export function requireTimely(iat, receivedAt, before = 0) {
 
 async function openDevice(jws, user) {
   const { kid, payload } = await openSelfSigned("osmynt-device+jws", jws);
-  require(payload.user === user, "forbidden", "a device of another user");
+  require(payload.user === user, "invalid-request", "a device of another user");
   return { id: kid, jwk: payload.jwk };
 }
 
@@ -109,7 +109,7 @@ async function openDevice(jws, user) {
 export async function openPrekey(jws, log) {
   const statement = await parse("osmynt-prekey+jws", jws);
   await verify(statement, log.activeDevice(statement.kid).jwk);
-  require(statement.payload.user === log.user, "forbidden", "a prekey of another user");
+  require(statement.payload.user === log.user, "invalid-request", "a prekey of another user");
   return { device: statement.kid, jwk: statement.payload.key, iat: statement.payload.iat };
 }
 
