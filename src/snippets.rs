@@ -38,7 +38,7 @@ pub(crate) fn object_key(team: TeamId, snippet: SnippetId) -> String {
 /// 5. The team admits it (`stale-log`, `rotation-required`, `coverage-mismatch`, `conflict`, `gone`, …).
 pub(crate) async fn share(call: Call, member: Member) -> Result<Response, Problem> {
     let Member { caller, team, heads, .. } = member;
-    let snippet: SnippetId = call.param("snippet")?;
+    let snippet = snippet(&call)?;
 
     // 1.
     check_type(&call)?;
@@ -55,10 +55,10 @@ pub(crate) async fn share(call: Call, member: Member) -> Result<Response, Proble
     if said.team != team || said.snippet != snippet {
         return Err(Problem::new(Code::InvalidRequest, "The statement is about another team or snippet."));
     }
+    check_snippet(said, call.now)?;
     if said.length != u64::from(ciphertext_length) {
         return Err(Problem::new(Code::InvalidRequest, "The ciphertext has not the stated length."));
     }
-    check_snippet(said, call.now)?;
 
     // 3.
     let statement = crypto::verify(statement, &caller.key).await?;
@@ -76,12 +76,15 @@ pub(crate) async fn share(call: Call, member: Member) -> Result<Response, Proble
 
 /// `GET /v1/teams/{team}/snippets/{snippet}`
 pub(crate) async fn open(call: Call, member: Member) -> Result<Response, Problem> {
-    let snippet = existing(&call)?;
+    let snippet = snippet(&call)?;
     let found = requests::ask(&call.env, member.team, &Find { asker: member.caller.asker()?, snippet }).await?;
     let object = bucket(&call.env)?.get(object_key(member.team, snippet)).execute().await?;
     let missing = || {
         // It was deleted a moment ago. If not, something is badly wrong.
-        Problem::unavailable("The snippet is being deleted, or not complete. Retry in a moment.", "an object is missing")
+        Problem::unavailable(
+            "The snippet is being deleted, or not complete. Retry in a moment.",
+            "an object is missing",
+        )
     };
     let object = object.ok_or_else(missing)?;
     let length = u32::try_from(object.size()).map_err(|_| Problem::internal("an object over every limit"))?;
@@ -94,7 +97,7 @@ pub(crate) async fn open(call: Call, member: Member) -> Result<Response, Problem
 
 /// `DELETE /v1/teams/{team}/snippets/{snippet}`
 pub(crate) async fn delete(call: Call, member: Member) -> Result<Response, Problem> {
-    let snippet = existing(&call)?;
+    let snippet = snippet(&call)?;
     requests::ask(&call.env, member.team, &Delete { asker: member.caller.asker()?, snippet }).await?;
     Ok(Response::empty()?.with_status(204))
 }
@@ -131,8 +134,7 @@ async fn statement(body: &mut Body, length: u64) -> Result<(Unverified<SnippetSt
     let rest = length.checked_sub(4).and_then(|rest| rest.checked_sub(u64::from(statement_length)));
     let rest = rest.and_then(|rest| u32::try_from(rest).ok()).ok_or_else(cut_short)?;
     let text = body.take(statement_length).await?.ok_or_else(cut_short)?;
-    let text = String::from_utf8(text)
-        .map_err(|_| Problem::new(Code::InvalidRequest, "The statement is not text."))?;
+    let text = String::from_utf8(text).map_err(|_| Problem::new(Code::InvalidRequest, "The statement is not text."))?;
     Ok((Unverified::parse(&text)?, rest))
 }
 
@@ -148,12 +150,7 @@ fn check_author(statement: &Unverified<SnippetStatement>, caller: &Caller) -> Re
 ///
 /// In that case the body goes unread: an object that the index knows by the same statement has the same bytes, and any
 /// other is compared with the statement before the snippet is admitted.
-async fn put(
-    env: &Env,
-    statement: &Verified<SnippetStatement>,
-    body: Body,
-    length: u32,
-) -> Result<bool, Problem> {
+async fn put(env: &Env, statement: &Verified<SnippetStatement>, body: Body, length: u32) -> Result<bool, Problem> {
     let said = statement.payload();
     let nothing_there = Conditional {
         etag_matches: None,
@@ -177,8 +174,8 @@ async fn put(
     }
 }
 
-/// The snippet in the path, for reading: a text that is no id names a snippet that does not exist.
-fn existing(call: &Call) -> Result<SnippetId, Problem> {
+/// The snippet in the path. A text that is no id names a snippet that cannot exist.
+fn snippet(call: &Call) -> Result<SnippetId, Problem> {
     call.param("snippet").map_err(|_| Problem::not_found())
 }
 

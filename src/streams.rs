@@ -22,6 +22,10 @@ impl Body {
 
     /// Takes exactly `length` bytes from the front, or none if the body ends before.
     pub(crate) async fn take(&mut self, length: u32) -> worker::Result<Option<Vec<u8>>> {
+        if length == 0 {
+            // The runtime refuses to read nothing.
+            return Ok(Some(Vec::new()));
+        }
         let reader = ReadableStreamByobReader::new(&self.stream)?;
         let read = at_least(&reader, length).await;
         // A stream that somebody holds cannot be piped.

@@ -35,8 +35,11 @@ impl Directory for CurrentDevices {
     /// Only for the device that signed what is being decided on: the rules ask for no other.
     fn device(&self, user: UserId, device: DeviceId) -> Option<DeviceSpan> {
         let (_, now) = self.users.get(&user)?;
-        (device == self.speaker && now.devices.contains(&device))
-            .then_some(DeviceSpan { key: self.key, identity: now.identity, revoked: None })
+        (device == self.speaker && now.devices.contains(&device)).then_some(DeviceSpan {
+            key: self.key,
+            identity: now.identity,
+            revoked: None,
+        })
     }
 
     fn at(&self, user: UserId, head: Head) -> Option<Snapshot> {

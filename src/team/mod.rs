@@ -91,11 +91,8 @@ pub(crate) async fn commit(mut call: Call, visitor: Visitor) -> Result<Response,
 
 /// `GET /v1/teams/{team}/directory`. Who is in it comes from the log, what is known of them from D1.
 pub(crate) async fn directory(call: Call, visitor: Visitor) -> Result<Response, Problem> {
-    let asked = ReadEveryone {
-        asker: visitor.caller.asker()?,
-        invite: invite(&call, &visitor)?,
-        after: call.query("after")?,
-    };
+    let asked =
+        ReadEveryone { asker: visitor.caller.asker()?, invite: invite(&call, &visitor)?, after: call.query("after")? };
     let everyone = requests::ask(&call.env, visitor.team, &asked).await?;
     let users = Db::open(&call.env)?.directory(&everyone.users).await?;
     Ok(Response::from_json(&api::DirectoryPage { users, next: everyone.next })?)

@@ -186,7 +186,8 @@ async fn send<O: Operation>(env: &Env, team: TeamId, operation: &O) -> Result<Re
     let request = Request::new_with_init(&format!("https://team/{}", O::NAME), &init)?;
     let object = env.durable_object(TEAMS)?.get_by_name(&team.to_string())?;
     // The object was moved, restarted or has too much to do.
-    let unreachable = |_| Problem::unavailable("The team is not reachable right now. Retry.", "the object could not be reached");
+    let unreachable =
+        |_| Problem::unavailable("The team is not reachable right now. Retry.", "the object could not be reached");
     let mut response = object.fetch_with_request(request).await.map_err(unreachable)?;
     if response.status_code() == 200 {
         return Ok(response);

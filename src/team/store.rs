@@ -77,7 +77,7 @@ CREATE TABLE outbox (
 -- Objects that are to vanish from R2, one row for each time that this was decided. While there is a row for it, a
 -- snippet is not admitted.
 CREATE TABLE erasures (
-  id      INTEGER PRIMARY KEY AUTOINCREMENT,
+  id      INTEGER PRIMARY KEY,
   snippet TEXT NOT NULL
 ) STRICT;
 
@@ -135,7 +135,8 @@ impl Store {
         if !self.exists()? {
             return Ok(None);
         }
-        let Row { version, state } = self.one("SELECT version, state FROM team", [])?.ok_or_else(|| broken("no state"))?;
+        let Row { version, state } =
+            self.one("SELECT version, state FROM team", [])?.ok_or_else(|| broken("no state"))?;
         if version != VERSION {
             return Err(broken("a version that this release does not know"));
         }
@@ -143,7 +144,12 @@ impl Store {
     }
 
     /// Keeps a commit: the new state, its entries, its envelopes, and that D1 is to hear of it.
-    pub(super) fn commit(&self, team: &TeamState, entries: &[CommitEntry], envelopes: &[Envelope]) -> worker::Result<()> {
+    pub(super) fn commit(
+        &self,
+        team: &TeamState,
+        entries: &[CommitEntry],
+        envelopes: &[Envelope],
+    ) -> worker::Result<()> {
         let state = serde_json::to_string(team)?;
         let envelopes = serde_json::to_string(envelopes)?;
         let epoch = team.epoch().map_or(0, |epoch| epoch.number);
@@ -201,7 +207,12 @@ impl Store {
     }
 
     /// The team keys sealed to a device, ascending by epoch.
-    pub(super) fn envelopes(&self, device: DeviceId, from: u64, limit: usize) -> worker::Result<Vec<api::EpochEnvelope>> {
+    pub(super) fn envelopes(
+        &self,
+        device: DeviceId,
+        from: u64,
+        limit: usize,
+    ) -> worker::Result<Vec<api::EpochEnvelope>> {
         #[derive(Deserialize)]
         struct Row {
             epoch: u64,
@@ -254,7 +265,10 @@ impl Store {
 
     /// A snippet that is or was in the index.
     pub(super) fn snippet(&self, snippet: SnippetId) -> worker::Result<Option<IndexedSnippet>> {
-        self.one("SELECT seq, hash, author, received_at, exp, statement FROM snippets WHERE snippet = ?", [text(snippet)])
+        self.one(
+            "SELECT seq, hash, author, received_at, exp, statement FROM snippets WHERE snippet = ?",
+            [text(snippet)],
+        )
     }
 
     /// Whether a snippet is or was for a member.
@@ -403,7 +417,10 @@ extern "C" {
     type TransactionSync;
 
     #[wasm_bindgen(method, catch, js_name = transactionSync)]
-    fn transaction_sync(this: &TransactionSync, closure: &mut dyn FnMut() -> Result<(), JsValue>) -> Result<(), JsValue>;
+    fn transaction_sync(
+        this: &TransactionSync,
+        closure: &mut dyn FnMut() -> Result<(), JsValue>,
+    ) -> Result<(), JsValue>;
 }
 
 /// Every integer of ours comes from a counter, a clock, or a number that a statement may hold, and so is exact in a double.

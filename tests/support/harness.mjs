@@ -19,11 +19,12 @@ import { startGitHub } from "./github.mjs";
  * - `people`: who has an account at the stand-in GitHub, as in github.mjs
  * - `persist`: the folder for its state; a temporary one, removed at the end, when absent
  * - `vars`: variables that differ from those of a usual run
+ * - `entry`: the text of a module that stands before the built Worker and imports it from "./index.js"; none when absent
  *
- * Gives `url`, `github`, `mf` (Miniflare, for its bindings), `persist`, `log` (all that the Worker wrote, as an array of lines) and
- * `dispose`. JWT_SECRET and the GitHub secret are new for each service.
+ * Gives `url`, `github`, `mf` (Miniflare, for its bindings), `persist`, `log` (all that the Worker wrote, as an array of lines), `restart`
+ * (which keeps what is stored and forgets what is in memory) and `dispose`. JWT_SECRET and the GitHub secret are new for each service.
  */
-export async function startService({ people, persist, vars = {} } = {}) {
+export async function startService({ people, persist, vars = {}, entry } = {}) {
   if (!existsSync(path("build", "index.js"))) {
     throw new Error("The Worker is not built. `npm test` builds it; `npm run build` builds it alone.");
   }
@@ -34,13 +35,10 @@ export async function startService({ people, persist, vars = {} } = {}) {
   const log = new Lines();
 
   const { workerOptions: options } = workerOptions(path("wrangler.toml"));
-  const mf = new Miniflare({
+  const all = {
     ...options,
     name: "osmynt",
-    modules: true,
-    rootPath: path("build"),
-    modulesRoot: path("build"),
-    scriptPath: path("build", "index.js"),
+    ...script(entry),
     bindings: {
       ...options.bindings,
       ORIGIN: url,
@@ -59,7 +57,8 @@ export async function startService({ people, persist, vars = {} } = {}) {
     // Neither a look-up of this machine's place in the world, nor a line for each request that the Worker did not write.
     cf: false,
     logRequests: false,
-  });
+  };
+  const mf = new Miniflare(all);
 
   const service = {
     url,
@@ -67,6 +66,7 @@ export async function startService({ people, persist, vars = {} } = {}) {
     mf,
     persist: folder,
     log: log.lines,
+    restart: () => mf.setOptions(all),
     async dispose() {
       await mf.dispose();
       await github.close();
@@ -81,6 +81,18 @@ export async function startService({ people, persist, vars = {} } = {}) {
     throw error;
   }
   return service;
+}
+
+/** The built Worker, or `entry` in front of it. */
+function script(entry) {
+  const files = { rootPath: path("build"), modulesRoot: path("build") };
+  if (entry === undefined) return { ...files, modules: true, scriptPath: path("build", "index.js") };
+  const modules = [
+    { type: "ESModule", path: path("build", "entry.mjs"), contents: entry },
+    { type: "ESModule", path: path("build", "index.js") },
+    { type: "CompiledWasm", path: path("build", "index_bg.wasm") },
+  ];
+  return { ...files, modules };
 }
 
 /** Applies the migrations that wrangler would apply, in the same order and split in the same way. */
