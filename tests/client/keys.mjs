@@ -60,12 +60,13 @@ export const teamKeyPurpose = (team, epoch, sender) => ["osmynt/v1/envelope", "t
 /** What an envelope of a content key is bound to, but for the recipient. */
 export const contentKeyPurpose = (team, snippet, sender) => ["osmynt/v1/envelope", "content-key", team, snippet, sender];
 
-/** `key` sealed to `recipient`: `{ device, prekey: public JWK }`. */
-export async function sealEnvelope(key, purpose, recipient) {
+/** `key` sealed to `recipient`: `{ device, prekey: public JWK }`. A test vector's `ikmE` replaces the randomness (RFC 9180 section 7.1.3). */
+export async function sealEnvelope(key, purpose, recipient, ikmE) {
   const prekey = await thumbprint(recipient.prekey);
   const info = utf8(labelled(...purpose, recipient.device, prekey));
   const recipientPublicKey = await importPublic(recipient.prekey, "ECDH");
-  const sealed = await suite.seal({ recipientPublicKey, info }, key);
+  const ekm = ikmE && (await suite.kem.deriveKeyPair(ikmE));
+  const sealed = await suite.seal({ recipientPublicKey, info, ekm }, key);
   return { device: recipient.device, prekey, enc: b64u.encode(new Uint8Array(sealed.enc)), ct: b64u.encode(new Uint8Array(sealed.ct)) };
 }
 
