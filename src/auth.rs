@@ -30,7 +30,6 @@ pub(crate) struct Caller {
 pub(crate) struct Member {
     pub(crate) caller: Caller,
     pub(crate) team: TeamId,
-    pub(crate) role: Role,
     /// JSON: the heads of the members' user logs, an array of [`osmynt_core::teamlog::UserHead`]. For the Durable
     /// Object, unparsed. Empty if the route does not ask for it.
     pub(crate) heads: String,
@@ -63,8 +62,10 @@ pub(crate) async fn member(call: &Call, with: With) -> Result<Member, Problem> {
     let team = call.team();
     let (caller, row) = look_up(call, team.as_ref().ok().copied(), with).await?;
     let (caller, team) = (active(caller)?, team?);
-    let role = row.role.ok_or_else(Problem::not_found)?;
-    Ok(Member { caller, team, role, heads: row.heads.unwrap_or_default(), profiles: row.profiles.unwrap_or_default() })
+    if row.role.is_none() {
+        return Err(Problem::not_found());
+    }
+    Ok(Member { caller, team, heads: row.heads.unwrap_or_default(), profiles: row.profiles.unwrap_or_default() })
 }
 
 /// Anybody, where the team in the path exists. Refused with `unauthenticated`, `forbidden`, `not-found`.

@@ -423,7 +423,7 @@ impl Db {
     pub(crate) async fn active_devices(&self, users: &[UserId]) -> Result<Vec<ActiveDevice>, Problem> {
         let statement = query!(
             &self.0,
-            "SELECT u.id AS user, u.log_seq AS seq, u.log_hash AS hash, u.identity, d.device, d.jwk
+            "SELECT u.id AS user, u.log_seq AS seq, u.log_hash AS hash, u.identity, d.device
              FROM users u JOIN devices d ON d.user = u.id
              WHERE u.id IN (SELECT value FROM json_each(?1))
                AND u.log_seq IS NOT NULL AND d.added_seq IS NOT NULL AND d.revoked_seq IS NULL
@@ -480,16 +480,11 @@ pub(crate) struct ActiveDevice {
     hash: Hash,
     pub(crate) identity: Hash,
     pub(crate) device: DeviceId,
-    jwk: String,
 }
 
 impl ActiveDevice {
     pub(crate) const fn head(&self) -> Head {
         Head { seq: self.seq, hash: self.hash }
-    }
-
-    pub(crate) fn key(&self) -> Result<PublicKey, Problem> {
-        Ok(serde_json::from_str(&self.jwk)?)
     }
 }
 
