@@ -148,8 +148,8 @@ fn check_author(statement: &Unverified<SnippetStatement>, caller: &Caller) -> Re
 
 /// Creates the object of a snippet from the rest of the body. False if there is one.
 ///
-/// In that case the body goes unread: an object that the index knows by the same statement has the same bytes, and any
-/// other is compared with the statement before the snippet is admitted.
+/// In that case R2 may leave the body unread. It does not matter: an object that the index knows by the same statement has
+/// the stated bytes, and any other is compared with the statement before the snippet is admitted.
 async fn put(env: &Env, statement: &Verified<SnippetStatement>, body: Body, length: u32) -> Result<bool, Problem> {
     let said = statement.payload();
     let nothing_there = Conditional {

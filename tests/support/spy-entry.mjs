@@ -12,8 +12,9 @@ export default class extends WorkerEntrypoint {
     const { pathname } = new URL(request.url);
     if (pathname !== "/spy") return new BuiltWorker(this.ctx, watched(this.env, "worker")).fetch(request);
     if (request.method === "PUT") {
-      const { rules, uses } = await request.json();
-      if (rules) spy.rules = rules.map((rule) => ({ met: 0, ...rule }));
+      const { rules, release, uses } = await request.json();
+      if (rules) spy.rules = rules.map((rule) => ({ met: 0, waiting: 0, ...rule }));
+      if (release) spy.rules = spy.rules.filter(({ use }) => use !== release);
       if (uses) spy.uses = uses;
     }
     return Response.json(spy);
@@ -88,8 +89,8 @@ async function pass(use, detail, action) {
 async function suffer(rule, what) {
   if (what === "fail") throw new Error("a failure that a test asked for");
   if (what === "wait") {
-    rule.waiting = (rule.waiting ?? 0) + 1;
-    // Replacing the rules lets everybody go. A promise of another request could not be waited for here.
+    rule.waiting += 1;
+    // Whoever takes the rule away lets everybody go. A promise of another request could not be waited for here.
     while (spy.rules.includes(rule)) await scheduler.wait(5);
   }
 }

@@ -24,26 +24,21 @@ export function spyOn(service) {
     /**
      * Lets rules hold while `action` runs, then none. A rule is `{ use, before, after }`: "fail" or "wait" before or after a use takes place;
      * for `times` of them (1), after the first `skip` (0), of those with `detail` in their SQL, key or address. Whoever waits goes on when
-     * `action` is over, or calls what it is given.
+     * `action` is over, or when it calls what it is given, for all rules or those of one use.
      */
     async under(rules, action) {
       await put({ rules });
-      const release = () => put({ rules: [] });
       try {
-        return await action(release);
+        return await action((use) => put(use === undefined ? { rules: [] } : { release: use }));
       } finally {
-        await release();
+        await put({ rules: [] });
       }
     },
 
-    /** Resolves when so many wait. */
-    async waiting(count = 1) {
-      await until(async () => (await state()).rules.reduce((sum, { waiting = 0 }) => sum + waiting, 0) >= count, "somebody waits");
-    },
-
-    /** Resolves when so many uses have met a rule. */
-    async met(count = 1) {
-      await until(async () => (await state()).rules.reduce((sum, { met }) => sum + met, 0) >= count, "a rule is met");
+    /** Resolves when so many wait, under any rule or those of one use. */
+    async waiting(count = 1, of) {
+      const sum = ({ rules }) => rules.reduce((all, { use, waiting }) => all + (of === undefined || use === of ? waiting : 0), 0);
+      await until(async () => sum(await state()) >= count, "somebody waits");
     },
   };
 }
