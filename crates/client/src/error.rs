@@ -7,41 +7,25 @@ use osmynt_core::{Code, Refusal};
 /// The result of everything fallible here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What kind of failure it is, for scripts that only see an exit code.
+/// What kind of failure it is: what a command turns into its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// A fault of this program or of the service. Exit code 1.
+    /// A fault of this program or of the service.
     Internal,
-    /// What was asked for makes no sense as it stands. Exit code 2, as with unknown arguments.
+    /// What was asked for makes no sense as it stands.
     Usage,
-    /// Nobody is signed in, or the sign-in is over. Exit code 3.
+    /// Nobody is signed in, or the sign-in is over.
     NotSignedIn,
-    /// The service, a role or the person at the browser refused. Exit code 4.
+    /// The service, a role or the person at the browser refused.
     Refused,
-    /// There is no such team, member or snippet, or no longer. Exit code 5.
+    /// There is no such team, member or snippet, or no longer.
     NotFound,
-    /// What the service or a file holds does not verify. Exit code 6.
+    /// What the service or a file holds does not verify.
     Tampered,
-    /// It contradicts what is there, and trying again did not help. Exit code 7.
+    /// It contradicts what is there, and trying again did not help.
     Conflict,
-    /// The service or the key store cannot be reached at the moment. Exit code 8.
+    /// The service or the key store cannot be reached at the moment.
     Unavailable,
-}
-
-impl Class {
-    /// The process exit code.
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Internal => 1,
-            Self::Usage => 2,
-            Self::NotSignedIn => 3,
-            Self::Refused => 4,
-            Self::NotFound => 5,
-            Self::Tampered => 6,
-            Self::Conflict => 7,
-            Self::Unavailable => 8,
-        }
-    }
 }
 
 /// A failure. `Display` says what happened, in one sentence without a full stop; [`Error::advice`] what to do next.

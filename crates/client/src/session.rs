@@ -86,10 +86,22 @@ impl Client {
             match send(&session.access_token) {
                 // The clocks may differ, or the service's secret may have been renewed.
                 Err(Error::Refused { code: Code::Unauthenticated, .. }) => {}
-                answer => return answer,
+                answer => return self.explained(answer, &session.access_token),
             }
         }
-        send(&self.renew(session)?)
+        let token = self.renew(session)?;
+        self.explained(send(&token), &token)
+    }
+
+    /// Tells a device that may do nothing from a person who may not do this.
+    fn explained<T>(&self, answer: Result<T>, token: &str) -> Result<T> {
+        if matches!(answer, Err(Error::Refused { code: Code::Forbidden, .. })) {
+            let me: Result<api::Me> = self.http.json(&Request::get("/v1/me"), Some(token));
+            if me.is_ok_and(|me| !me.device.active) {
+                return Err(Error::UnknownDevice);
+            }
+        }
+        answer
     }
 
     fn renew(&self, session: &Session) -> Result<Zeroizing<String>> {

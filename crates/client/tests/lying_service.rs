@@ -68,6 +68,10 @@ fn what_a_home_keeps_of_a_log_reads_back_the_same() {
     let cast = cast();
     let stored = serde_json::to_string(&cast.view()).unwrap();
     let read: TeamView = serde_json::from_str(&stored).unwrap();
+    // A change of these names needs a migration of every home.
+    let value: serde_json::Value = serde_json::from_str(&stored).unwrap();
+    let names: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, ["entries", "epochs", "last_profile", "standings", "state", "vouched_profile"]);
     assert_eq!(serde_json::to_string(&read).unwrap(), stored);
     assert!(read.resume(&cast.world.log[cast.world.log.len() - 1..], &cast.people()).is_ok());
 }
@@ -340,11 +344,12 @@ fn a_snippet_by_anybody_but_its_author_is_caught() {
 
 #[test]
 fn a_snippet_with_anything_in_its_statement_changed_is_caught() {
+    type Bend = fn(&mut SnippetStatement);
     let cast = cast();
     let (_, bytes) = cast.world.share(&cast.ada, None, &[&cast.ada, &cast.ben]);
     let (compact, _) = split(&bytes).unwrap();
     let (_, signature) = compact.rsplit_once('.').unwrap();
-    let bends: [(&str, fn(&mut SnippetStatement)); 4] = [
+    let bends: [(&str, Bend); 4] = [
         ("the header", |said| said.header.nonce = Bytes([9; 12])),
         ("the commitment", |said| said.commitment = Hash::of(b"")),
         ("the nonce", |said| said.nonce = Bytes([9; 12])),

@@ -4,7 +4,14 @@
 //! After a deliberate change of a format: `OSMYNT_WRITE_VECTORS=1 cargo test -p osmynt-client --test vectors`.
 //!
 //! Every key here is made from small numbers and known to everybody.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    missing_docs,
+    reason = "tests"
+)]
 
 use std::path::PathBuf;
 
@@ -101,8 +108,7 @@ impl People {
             let seq = past.len() as u64;
             signer(n).sign(&UserEntry { user, seq, prev, iat: NOW, event }).unwrap()
         };
-        let mut ada = Vec::new();
-        ada.push(entry(user(1), 1, &ada, UserEvent::DeviceAdded { device: own(user(1), 1) }));
+        let mut ada = vec![entry(user(1), 1, &[], UserEvent::DeviceAdded { device: own(user(1), 1) })];
         ada.push(entry(user(1), 1, &ada, UserEvent::DeviceAdded { device: own(user(1), 2) }));
         let grace = vec![entry(user(2), 3, &[], UserEvent::DeviceAdded { device: own(user(2), 3) })];
         Self { ada, grace }
