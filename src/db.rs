@@ -125,14 +125,14 @@ impl Db {
         Ok(first::<Returned>(&statement).await?.is_some())
     }
 
-    /// Records that a person confirmed a handshake, and who they are. False if it was decided before; then only what
-    /// GitHub says of the person is brought up to date.
+    /// Records that a person confirmed a handshake, and who they are. False if it was decided before; then nothing is.
     pub(crate) async fn approve(&self, handshake: &NewHandshake<'_>, person: &Person<'_>) -> Result<bool, Problem> {
         let Person { new_id, github_id, login, name, avatar_url } = *person;
         let NewHandshake { id, device, jwk, now } = *handshake;
         let user = query!(
             &self.0,
-            "INSERT INTO users (id, github_id, login, name, avatar_url, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+            "INSERT INTO users (id, github_id, login, name, avatar_url, created_at)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (SELECT 1 FROM handshakes WHERE id = ?7)
              ON CONFLICT (github_id) DO UPDATE
              SET login = excluded.login, name = excluded.name, avatar_url = excluded.avatar_url",
             new_id,
@@ -141,6 +141,7 @@ impl Db {
             name,
             avatar_url,
             now,
+            id,
         )?;
         let decision = query!(
             &self.0,

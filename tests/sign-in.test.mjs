@@ -2,6 +2,8 @@
 // leaves every store as it was. (What clients send wrongly is the business of refusals.test.mjs.)
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
 import { after, before, describe, it } from "node:test";
 import { SignJWT, decodeJwt, decodeProtectedHeader } from "jose";
 import { b64u, hashOf, randomBytes, utf8 } from "./client/encodings.mjs";
@@ -15,11 +17,13 @@ import { startService } from "./support/harness.mjs";
 const JWT_SECRET = "a secret of the tests, long enough for HMAC-SHA256";
 const ADA = person(4001, "ada", "Ada <b>&</b> \"Lovelace\"");
 const GRACE = person(4002, "grace", null);
+/** Comes too late, and so must never be stored. */
+const LATE = person(4003, "late", "Late");
 const now = () => Math.floor(Date.now() / 1000);
 
 let service;
 before(async () => {
-  service = await startService({ people: [ADA, GRACE], vars: { JWT_SECRET } });
+  service = await startService({ people: [ADA, GRACE, LATE], vars: { JWT_SECRET } });
 });
 after(() => service?.dispose());
 
@@ -185,7 +189,7 @@ describe("a person", () => {
 
   it("decides once", async () => {
     const handshake = await startHandshake();
-    const [first, second] = [await browseToConfirmation(handshake), await browseToConfirmation(handshake, "grace")];
+    const [first, second] = [await browseToConfirmation(handshake, "late"), await browseToConfirmation(handshake, "grace")];
     await second.browser.press(second.confirm, second.confirm.button("decision", "approve"));
     for (const decision of ["approve", "deny"]) {
       await assertPageRefuses(409, /decided before/, () => first.browser.press(first.confirm, first.confirm.button("decision", decision)));
@@ -293,6 +297,68 @@ describe("the browser's part cannot be", () => {
     assert.ok(tokens.length > 0);
     const needles = [...tokens, ...Object.values(privateParts(ADA)), service.github.clientSecret, JWT_SECRET];
     assert.deepEqual(search(await dump(service), needles), []);
+  });
+});
+
+describe("a GitHub that fails", { concurrency: true }, () => {
+  const json = (value) => (response) => response.setHeader("content-type", "application/json").end(JSON.stringify(value));
+  const token = json({ access_token: "gho_x", token_type: "bearer", scope: "" });
+  const ADA_THERE = { id: 1, login: "ada", name: "Ada", avatar_url: "https://avatars.invalid/u/1" };
+  /** What is wrong, how it answers for a token, how it answers for the person, and the words in the log. */
+  const FAULTS = [
+    ["answers with a page", (response) => response.end("<html>Unicorn!</html>"), null, /answer to the token request makes no sense/],
+    ["gives neither token nor error", json({}), null, /answer to the token request makes no sense/],
+    ["gives an empty token", json({ access_token: "" }), null, /answer to the token request makes no sense/],
+    ["does not accept the service's credentials", json({ error: "incorrect_client_credentials" }), null, /does not accept GITHUB_CLIENT_ID/],
+    ["knows another callback", json({ error: "redirect_uri_mismatch" }), null, /callback is not/],
+    ["leads elsewhere", (response) => response.writeHead(307, { location: "/elsewhere" }).end(), null, /status 307/],
+    ["breaks off", (response) => response.destroy(), null, /cannot be reached/],
+    ["never answers", () => {}, null, /did not answer the token request in time/],
+    ["never ends its answer", (response) => response.write("{"), null, /the token request/],
+    ["does not accept its own token", token, (response) => response.writeHead(401).end("{}"), /user request with status 401/],
+    ["names a person without a number", token, json({ ...ADA_THERE, id: undefined }), /answer to the user request makes no sense/],
+    ["names a person with a text for a number", token, json({ ...ADA_THERE, id: "1" }), /answer to the user request makes no sense/],
+    ["names a person without a login", token, json({ ...ADA_THERE, login: "" }), /names nobody/],
+  ];
+
+  let failing;
+  let github;
+  const faults = new Map(FAULTS.map(([what, forToken, forPerson], index) => [`code-${index}`, { what, forToken, forPerson }]));
+  before(async () => {
+    // The code tells which fault is asked for; the person is asked for right after the token, so the token tells it there.
+    github = createServer(async (request, response) => {
+      const chunks = [];
+      for await (const chunk of request) chunks.push(chunk);
+      const code = new URLSearchParams(Buffer.concat(chunks).toString()).get("code");
+      if (request.url === "/user") return faults.get(request.headers.authorization.replace("Bearer ", "")).forPerson(response);
+      const { forToken } = faults.get(code);
+      return forToken === token ? json({ access_token: code })(response) : forToken(response);
+    }).listen(0, "127.0.0.1");
+    await once(github, "listening");
+    const url = `http://127.0.0.1:${github.address().port}`;
+    failing = await startService({ people: [], vars: { GITHUB_URL: url, GITHUB_API_URL: url } });
+  });
+  after(async () => {
+    github?.closeAllConnections();
+    github?.close();
+    await failing?.dispose();
+  });
+
+  FAULTS.forEach(([what, , , says], index) => {
+    it(`is survived, told to the person without details and to the log with them, when it ${what}`, async () => {
+      const { started } = await startHandshake({ to: failing });
+      const browser = new Browser();
+      const start = await browser.open(started.verification_uri_complete);
+      const { form } = start.onlyButton();
+      const cookie = browser.cookies.map(({ name, value }) => `${name}=${value}`).join("; ");
+      const away = await fetch(`${failing.url}/sign-in`, { method: "POST", redirect: "manual", headers: { cookie }, body: new URLSearchParams(form.fields) });
+      const state = new URL(away.headers.get("location")).searchParams.get("state");
+      const page = await browser.open(`${failing.url}/sign-in/callback?code=code-${index}&state=${state}`);
+      assert.equal(page.status, 503, page.text);
+      assert.match(page.text, /GitHub could not be asked who you are\. Wait a moment/);
+      assert.ok(await eventually(() => failing.log.some((line) => says.test(line))), failing.log.join("\n"));
+      assert.deepEqual((await tablesOf(failing)).users, []);
+    });
   });
 });
 
