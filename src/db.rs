@@ -367,10 +367,13 @@ impl Db {
             &self.0,
             "SELECT t.id AS team, m.role, t.epoch
              FROM team_members m JOIN users u ON u.id = m.user AND u.identity = m.identity JOIN teams t ON t.id = m.team
-             WHERE m.user = ?1 ORDER BY t.id",
+             WHERE m.user = ?1",
             user,
         )?;
-        all(&statement).await
+        let mut teams: Vec<api::MyTeam> = all(&statement).await?;
+        // By the bytes of the id. SQL would order by its text, which is another order.
+        teams.sort_unstable_by_key(|team| team.team);
+        Ok(teams)
     }
 
     /// The user logs and the active devices' prekeys of some users, ascending.
@@ -420,18 +423,20 @@ impl Db {
         Ok(directory)
     }
 
-    /// The active devices of some users, with the heads and identities of their logs, all of one moment.
+    /// The active devices of some users, with the heads and identities of their logs, all of one moment;
+    /// ascending by user and device.
     pub(crate) async fn active_devices(&self, users: &[UserId]) -> Result<Vec<ActiveDevice>, Problem> {
         let statement = query!(
             &self.0,
             "SELECT u.id AS user, u.log_seq AS seq, u.log_hash AS hash, u.identity, d.device
              FROM users u JOIN devices d ON d.user = u.id
              WHERE u.id IN (SELECT value FROM json_each(?1))
-               AND u.log_seq IS NOT NULL AND d.added_seq IS NOT NULL AND d.revoked_seq IS NULL
-             ORDER BY u.id, d.device",
+               AND u.log_seq IS NOT NULL AND d.added_seq IS NOT NULL AND d.revoked_seq IS NULL",
             serde_json::to_string(users)?,
         )?;
-        all(&statement).await
+        let mut devices: Vec<ActiveDevice> = all(&statement).await?;
+        devices.sort_unstable_by_key(|row| (row.user, row.device));
+        Ok(devices)
     }
 
     /// Brings the projection of a team to what its log says at `seq`. Changes nothing if the projection is newer;

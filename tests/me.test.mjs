@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { Client } from "./client/client.mjs";
+import { Client, ascending } from "./client/client.mjs";
 import { hashOf, utf8 } from "./client/encodings.mjs";
 import { makeKeyPair } from "./client/keys.mjs";
 import { parse, sign } from "./client/statements.mjs";
@@ -15,7 +15,7 @@ const now = () => Math.floor(Date.now() / 1000);
 
 let world;
 before(async () => {
-  world = await startWorld(["ada", "begins", "races", "resends", "revokes", "resets", "pages", "prekeys", "rows"]);
+  world = await startWorld(["ada", "begins", "races", "resends", "revokes", "resets", "pages", "prekeys", "rows", "founds"]);
 });
 after(() => world?.dispose());
 
@@ -214,5 +214,16 @@ describe("a device", () => {
     const older = await of(now() + 10);
     await assertRefused({ status: 409, code: "conflict" }, () => client.api.replacePrekey(older));
     assert.equal(await current(), newer);
+  });
+});
+
+describe("the caller's teams", () => {
+  it("are listed ascending by the bytes of their ids, which is not the order of their text", async () => {
+    const client = await world.signIn("founds");
+    const founded = [];
+    // Twelve ids of which one begins with a digit or a sign, and another with a letter, sort differently as text; that none do is one in thousands.
+    for (let number = 0; number < 12; number += 1) founded.push(await client.createTeam(`Team ${number}`));
+    const { teams } = await client.api.teams();
+    assert.deepEqual(teams, ascending(founded).map((team) => ({ team, role: "owner", epoch: 1 })));
   });
 });
