@@ -7,6 +7,9 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
 import { Person } from "./cli/person.mjs";
+import { Client } from "./client/client.mjs";
+import { approve } from "./support/browser.mjs";
+import { PEOPLE, person } from "./support/github.mjs";
 import { startService } from "./support/harness.mjs";
 
 const OK = 0, USAGE = 2, NOT_SIGNED_IN = 3, REFUSED = 4, UNTRUSTED = 5, CONFLICT = 6, UNREACHABLE = 7;
@@ -18,7 +21,7 @@ let service, ada, grace, linus, signIn;
 const people = [];
 
 before(async () => {
-  service = await startService();
+  service = await startService({ people: [...PEOPLE, person(1004, "mallory", "Mallory")] });
   [ada, grace, linus] = await Promise.all(["ada", "grace", "linus"].map((login) => Person.create(login)));
   people.push(ada, grace, linus);
   signIn = await ada.signIn(service);
@@ -83,7 +86,7 @@ describe("signing in", () => {
     const other = await ada.elsewhere();
     people.push(other);
     // Nobody confirms, so it ends with the terminal.
-    const shown = await other.see(["login", "--no-browser", "--server", service.url, "--name", "x"], { env: { NO_COLOR: "1" }, until: /the code .*\n/ });
+    const shown = await other.see(["login", "--no-browser", "--server", service.url, "--name", "x"], { env: { NO_COLOR: "1" }, until: /the code .*\r\n/ });
     assert.match(shown.out, /open this page within 5 minutes:\r\n\r\n {2}http:\/\/127\.0\.0\.1:\d+\/sign-in/);
     assert.match(shown.out, /shows the code \w{4}-\w{4}\./);
   });
@@ -98,7 +101,7 @@ describe("teams", () => {
     assert.deepEqual(team.members.map(({ login, role }) => [login, role]), [["ada", "owner"], ["grace", "member"]]);
     assert.match(team.members[0].user, UUID);
     const text = (await grace.run(["team", "show", TEAM])).out;
-    assert.match(text, /^backend {2}[\w-]{43}\nkey 2 since just now; \d+ log entries verified\n\nada {4}owner {3}1 device\ngrace {2}member {2}1 device {2}you\n$/);
+    assert.match(text, /^backend {2}[\w-]{43}\nkey 2 made just now; \d+ log entries verified\n\nada {4}owner {3}1 device\ngrace {2}member {2}1 device {2}you\n$/);
   });
 
   test("an invitation's link is all that standard output gets", async () => {
@@ -109,7 +112,7 @@ describe("teams", () => {
     const [first, second] = [await ada.json("team", "invite", TEAM), (await ada.json("team", "show", TEAM)).invites];
     assert.match(first.link, /#v1\./);
     assert.match(first.expires_at, TIME);
-    assert.deepEqual(second.map(({ role, uses_left }) => [role, uses_left]), [["member", 3], ["member", 1]]);
+    assert.deepEqual(second.map(({ role, uses_left }) => [role, uses_left]).sort(), [["member", 1], ["member", 3]]);
   });
 
   test("a member may not do what only owners may", async () => {
@@ -192,20 +195,17 @@ describe("sharing and opening", () => {
     assert.equal((await grace.run(["open", file])).out, "keep me\n");
     const bytes = (await grace.run(["export", snippet, "-o", "-"])).bytes;
     assert.ok(bytes.equals(readFileSync(join(grace.folder, file))), "- is standard output");
-    for (const at of [bytes.length - 1, 40, bytes.length - 200]) {
+    // The length, the statement's header, its signature, the ciphertext, its tag.
+    const signature = bytes.readUInt32BE() - 10;
+    for (const at of [0, 40, signature, bytes.length - 200, bytes.length - 1]) {
       const changed = Buffer.from(bytes);
       changed[at] ^= 1;
       writeFileSync(join(grace.folder, "changed.osmynt"), changed);
-      const { code, out } = await grace.run(["open", "changed.osmynt"]);
-      assert.ok([UNTRUSTED, REFUSED].includes(code), `byte ${at}: ${code}`);
+      const { code, out, err } = await grace.run(["open", "changed.osmynt", "--json"]);
+      assert.equal(code, UNTRUSTED, `byte ${at}: ${err}`);
+      assert.equal(JSON.parse(err).error.code, "not-verified");
       assert.equal(out, "");
     }
-    const changed = Buffer.from(bytes);
-    changed[bytes.length - 1] ^= 1;
-    writeFileSync(join(grace.folder, "changed.osmynt"), changed);
-    const { code, err } = await grace.run(["open", "changed.osmynt", "--json"]);
-    assert.equal(code, UNTRUSTED, err);
-    assert.equal(JSON.parse(err).error.code, "not-verified");
   });
 
   test("what is deleted is gone, and only its author or an admin may", async () => {
@@ -351,13 +351,19 @@ describe("applying", () => {
     repositories();
     writeFileSync(myFile(), change(original, ["line 3", "three\n"]));
     git(mine, "commit", "--quiet", "--all", "--message", "Not fetched");
-    const { snippet } = await share("src/f.txt:3");
+    const committed = await share("src/f.txt:3");
+    writeFileSync(myFile(), change(original, ["line 3", "three\n"], ["line 12", "twelve\n"]));
+    const { snippet } = await share("src/f.txt:12");
     const { code, err } = await grace.run(["apply", snippet], { cwd: hers });
     assert.equal(code, REFUSED);
     assert.match(err, /git fetch/);
     git(hers, "fetch", "--quiet");
     assert.equal((await grace.run(["apply", snippet], { cwd: hers })).code, OK);
-    assert.equal(text(), change(original, ["line 3", "three\n"]));
+    assert.equal(text(), change(original, ["line 12", "twelve\n"]), "only what was shared");
+
+    const unchanged = await grace.run(["apply", committed.snippet], { cwd: hers });
+    assert.equal(unchanged.code, REFUSED);
+    assert.match(unchanged.err, /as its author committed it.*\nTake it over with git/);
   });
 
   test("a diff is applied, from the service or from a file, and its conflicts are marked", async () => {
@@ -405,6 +411,53 @@ describe("applying", () => {
     assert.deepEqual(execFileSync("ls", ["-A", outside], { encoding: "utf8" }), "");
     assert.equal(git(hers, "status", "--porcelain"), "?? away\n");
     assert.ok(!existsSync(join(hers, ".git", "hooks", "post-checkout")));
+  });
+
+  test("no header leads out of the repository, into .git or through a link, and none is obeyed by a terminal", async () => {
+    repositories();
+    const outside = join(grace.folder, "outside");
+    mkdirSync(outside, { recursive: true });
+    symlinkSync(outside, join(hers, "away"));
+    symlinkSync(join(outside, "new"), join(hers, "dangling"));
+    symlinkSync(".git", join(hers, "docs"));
+    // Somebody with a client of their own, who can write into a header whatever they like.
+    const mallory = await Client.signIn({
+      origin: service.url,
+      name: "m",
+      approve: ({ verification_uri_complete }) => approve(verification_uri_complete, "mallory"),
+    });
+    const { team } = await ada.json("team", "show", TEAM);
+    await mallory.join((await ada.json("team", "invite", TEAM)).link);
+    const evil = Buffer.from("evil\n");
+    const blob = git(hers, "rev-parse", "HEAD:src/f.txt").trim();
+    const hostile = [
+      ...["../outside/x", "/etc/osmynt-test", "src/../../outside/x", ".git/hooks/post-checkout", ".GIT/x", "sub/.git/config", "git~1/x", ".git./x",
+        "away/x", "dangling", "docs/hooks/x", "C:/x", "..\\x", "src//x", "", ".", "src", "a\u001b[2Jb"].map((path) => ({ path })),
+      { path: "src/f.txt", base: { blob: "HEAD:src/f.txt", from: 1, to: 1 } },
+      { path: "src/f.txt", base: { blob: "--help", from: 1, to: 1 } },
+      { path: "src/f.txt", base: { blob, from: 21, to: 22 } },
+      { path: "src/f.txt", base: { blob, from: 5, to: 3 } },
+      { path: "src/f.txt", base: { blob, from: 0, to: 0 } },
+      { path: "src/f.txt", base: { blob, from: 1 } },
+      { path: "src/f.txt", lines: { from: 9, to: 2 } },
+      {},
+    ];
+    for (const header of hostile) {
+      const snippet = await mallory.share(team, evil, { header });
+      const { code, err, out } = await grace.run(["apply", snippet], { cwd: hers });
+      assert.ok([REFUSED, UNTRUSTED].includes(code), `${JSON.stringify(header)} ended with ${code}: ${out}${err}`);
+      assert.ok(!err.includes("\u001b"), JSON.stringify(err));
+    }
+    assert.deepEqual(execFileSync("ls", ["-A", outside], { encoding: "utf8" }), "");
+    assert.equal(git(hers, "status", "--porcelain"), "?? away\n?? dangling\n?? docs\n");
+    assert.ok(!existsSync(join(hers, ".git", "hooks", "post-checkout")) && !existsSync("/etc/osmynt-test"));
+
+    const control = { path: "a\u001b[2J\u009bx", repository: "\u001b]0;r\u0007", language: "\u001b[0m", title: "\r\nfake line\u202e" };
+    await mallory.share(team, evil, { header: control });
+    for (const shown of [await grace.see(["list", "--limit", "1", "--quiet"]), await grace.see(["list", "--limit", "1", "--json"])]) {
+      for (const hostile of ["\u001b[2J", "\u001b]", "\u009b", "\u0007", "\u202e"]) assert.ok(!shown.out.includes(hostile), JSON.stringify(shown.out));
+      assert.equal(shown.out.trim().split("\n").length, 1, "one line");
+    }
   });
 
   test("outside of a repository it says where to go", async () => {

@@ -63,7 +63,7 @@ export class Person {
     child.stdin.end();
     const ended = outcome(child);
     let shown = "";
-    if (until) child.stdout.on("data", (chunk) => until.test((shown += chunk)) && child.kill());
+    if (until) child.stdout.on("data", (chunk) => until.test((shown += chunk)) && child.kill("SIGKILL"));
     return ended;
   }
 

@@ -122,10 +122,12 @@ enum Why {
     NoBase,
     /// What the author began with is not in this repository.
     BaseMissing,
-    /// The author began with a version that does not have the lines named.
-    BaseTooShort,
+    /// The lines that are said to be replaced are not lines of what the author began with.
+    NoSuchLines,
     /// Lines of a file that is not there.
     FileMissing,
+    /// The content is what its base has: there is no change to merge.
+    NoChange,
     /// Bytes that cannot be merged.
     Binary,
 }
@@ -135,7 +137,8 @@ enum Why {
 fn plan(header: &Header, content: &[u8], base: Option<Vec<u8>>, present: Option<Vec<u8>>) -> Plan {
     let range = match &header.base {
         Some(Base { from: Some(from), to: Some(to), .. }) => Some(BaseRange { from: *from, to: *to }),
-        _ => None,
+        None | Some(Base { from: None, to: None, .. }) => None,
+        Some(_) => return Plan::Refuse(Why::NoSuchLines),
     };
     let whole = header.lines.is_none() && range.is_none();
     let Some(present) = present else {
@@ -156,7 +159,7 @@ fn plan(header: &Header, content: &[u8], base: Option<Vec<u8>>, present: Option<
     let shared = match range {
         Some(range) => match ranges::replace(&lf(&base), range, &lf(content)) {
             Some(shared) => shared,
-            None => return Plan::Refuse(Why::BaseTooShort),
+            None => return Plan::Refuse(Why::NoSuchLines),
         },
         None if present == base => return Plan::Write(content.to_vec()),
         // The lines of the author's file, but no lines of the base: the header contradicts itself.
@@ -165,6 +168,9 @@ fn plan(header: &Header, content: &[u8], base: Option<Vec<u8>>, present: Option<
     };
     if [&present, &base, &shared].iter().any(|text| text.contains(&0)) {
         return Plan::Refuse(Why::Binary);
+    }
+    if shared == lf(&base) {
+        return if lf(&present) == shared { Plan::Nothing } else { Plan::Refuse(Why::NoChange) };
     }
     let ends = LineEnds::of(&present);
     Plan::Merge { present: lf(&present), base: lf(&base), shared, ends }
@@ -235,11 +241,15 @@ fn refusal(why: Why, header: &Header) -> Failure {
                     "Run `git fetch` in your clone{whose} and try again, or compare by hand: osmynt open ID -o FILE"
                 ))
         }
-        Why::BaseTooShort => {
+        Why::NoSuchLines => {
             Failure::refused(format!("{what} says that it replaces lines that its base does not have")).next(look)
         }
         Why::FileMissing => Failure::refused(format!("there is no {path} here to put the lines into"))
             .next("Check out the version that has it, or look at the lines: osmynt open ID"),
+        Why::NoChange => Failure::refused(format!(
+            "{what} is as its author committed it, so there is no change to apply, but your file differs"
+        ))
+        .next("Take it over with git (git pull, git merge), or compare by hand: osmynt open ID"),
         Why::Binary => Failure::refused(format!(
             "{path} is not text and differs from what the author began with, so the two cannot be merged"
         ))
@@ -418,7 +428,14 @@ mod tests {
         let header = header(Some((2, 2)), Some(Some((2, 2))));
         assert_eq!(plan(&header, b"x\n", None, Some(BASE.to_vec())), Plan::Refuse(Why::BaseMissing));
         assert_eq!(plan(&header, b"x\n", Some(BASE.to_vec()), None), Plan::Refuse(Why::FileMissing));
-        assert_eq!(plan(&header, b"x\n", Some(b"1\n".to_vec()), Some(BASE.to_vec())), Plan::Refuse(Why::BaseTooShort));
+        assert_eq!(plan(&header, b"x\n", Some(b"1\n".to_vec()), Some(BASE.to_vec())), Plan::Refuse(Why::NoSuchLines));
+    }
+
+    #[test]
+    fn lines_as_they_were_committed_are_no_change_to_apply() {
+        let header = header(Some((2, 2)), Some(Some((2, 2))));
+        assert_eq!(plan(&header, b"2\n", Some(BASE.to_vec()), Some(BASE.to_vec())), Plan::Nothing);
+        assert_eq!(plan(&header, b"2\n", Some(BASE.to_vec()), Some(b"1\n3\n".to_vec())), Plan::Refuse(Why::NoChange));
     }
 
     #[test]
@@ -433,7 +450,7 @@ mod tests {
         let mut header = header(Some((2, 2)), Some(None));
         assert_eq!(plan(&header, b"x", Some(BASE.to_vec()), Some(b"mine".to_vec())), Plan::Refuse(Why::NoBase));
         header.base = Some(Base { blob: String::new(), from: Some(2), to: None });
-        assert_eq!(plan(&header, b"x", Some(BASE.to_vec()), Some(b"mine".to_vec())), Plan::Refuse(Why::NoBase));
+        assert_eq!(plan(&header, b"x", Some(BASE.to_vec()), Some(b"mine".to_vec())), Plan::Refuse(Why::NoSuchLines));
     }
 
     /// A repository, and the snippet that somebody else shared from their own clone of it.

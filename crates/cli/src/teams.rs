@@ -107,7 +107,7 @@ fn described(team: &Team, paint: Paint) -> String {
     let mut text = format!("{}  {}\n", paint.strong(&line(&team.name)), paint.faint(&team.id.to_string()));
     let due = if team.stale { ", to be replaced before the next share" } else { "" };
     let since = ago(team.epoch_began, now());
-    let _ = write!(text, "key {} since {since}{due}; {} log entries verified\n\n", team.epoch, team.entries);
+    let _ = write!(text, "key {} made {since}{due}; {} log entries verified\n\n", team.epoch, team.entries);
     let members: Vec<_> = team
         .members
         .iter()
