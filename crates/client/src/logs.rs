@@ -186,6 +186,9 @@ pub struct TeamView {
     vouched_profile: Option<SealedProfile>,
     /// The profile that anybody sealed last.
     last_profile: Option<SealedProfile>,
+    /// The last entry that this device committed. It was not read back yet, but the log must have it from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    committed: Option<Head>,
 }
 
 /// An epoch, and who began it.
@@ -238,6 +241,7 @@ impl TeamView {
             standings: BTreeMap::new(),
             vouched_profile: None,
             last_profile: None,
+            committed: None,
         };
         view.note_standings(0);
         view.follow(rest, people)?;
@@ -275,7 +279,18 @@ impl TeamView {
             self.apply(logged, people)
                 .map_err(|refusal| Error::tampered(format_args!("entry {seq} of the team log of {team}"), &refusal))?;
         }
-        self.state.settled().map_err(|refusal| Error::tampered(format_args!("the log of team {team}"), &refusal))
+        self.state.settled().map_err(|refusal| Error::tampered(format_args!("the log of team {team}"), &refusal))?;
+        if self.committed.is_some_and(|own| !self.contains(own)) {
+            return Err(tampered(format!(
+                "the service shows a log of team {team} without what this device did (a rollback)"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Remembers that the service has taken a commit of this device, of which `head` is the last entry.
+    pub const fn expect(&mut self, head: Head) {
+        self.committed = Some(head);
     }
 
     fn apply(&mut self, logged: &LoggedEntry, people: &People) -> Result<(), Refusal> {

@@ -135,7 +135,8 @@ impl Client {
     pub(crate) fn sync(&self, team: TeamId, proof: Option<&str>) -> Result<Synced> {
         let pinned = self.pinned_team(team)?;
         // The log first: whoever it names is then in the directory.
-        let entries = self.team_entries(team, pinned.as_ref().map_or(0, |view| view.state().head().seq), proof)?;
+        let from = pinned.as_ref().map_or(0, |view| view.state().head().seq);
+        let (entries, head) = self.team_entries(team, from, proof)?;
         let mut people = self.directory(team, proof)?;
         if people.user(self.profile.user).is_none() {
             people.insert(self.my_log()?.ok_or(Error::UnknownDevice)?);
@@ -147,6 +148,11 @@ impl Client {
             Some(pinned) => pinned.resume(&entries, &people)?,
             None => TeamView::begin(team, &entries, &people)?,
         };
+        if view.state().head() != head {
+            return Err(Error::Tampered {
+                what: format!("the service shows a log of team {team} that does not end where it says"),
+            });
+        }
         self.pin(&view, &people)?;
         Ok(Synced { view, people })
     }
@@ -188,7 +194,8 @@ impl Client {
         Ok(Some(log))
     }
 
-    fn team_entries(&self, team: TeamId, from: u64, proof: Option<&str>) -> Result<Vec<LoggedEntry>> {
+    /// The entries from `from` on, and the head that the service says they lead to.
+    fn team_entries(&self, team: TeamId, from: u64, proof: Option<&str>) -> Result<(Vec<LoggedEntry>, Head)> {
         let mut entries = Vec::new();
         loop {
             let next = from.saturating_add(entries.len() as u64);
@@ -197,7 +204,7 @@ impl Client {
             let more = !page.entries.is_empty();
             entries.extend(page.entries);
             if !more || from.saturating_add(entries.len() as u64) > page.head.seq {
-                return Ok(entries);
+                return Ok((entries, page.head));
             }
         }
     }
@@ -249,6 +256,18 @@ impl Client {
         })
     }
 
+    /// Keeps that the service has taken a commit of this device: it cannot show a log without it any more.
+    pub(crate) fn pin_commit(&self, team: TeamId, head: Head) -> Result<()> {
+        self.home.locked(|| match self.pinned_team(team)? {
+            Some(mut view) => {
+                view.expect(head);
+                self.home.write_json(&team_file(team), &view)
+            }
+            // A team that was made just now: its id is the hash of its first entry, and is all that is known.
+            None => Ok(()),
+        })
+    }
+
     fn pin_user(&self, user: &VerifiedUser) -> Result<()> {
         let log = user.log();
         let Some(head) = log.head() else { return Ok(()) };
@@ -296,6 +315,13 @@ impl Client {
         while let Some(from) = next {
             let page: api::MyEnvelopes = self.json(&Request::get(format!("/v1/teams/{team}/envelopes?from={from}")))?;
             for api::EpochEnvelope { epoch, envelope } in page.envelopes {
+                if envelope.device != self.device() {
+                    return Err(Error::Tampered {
+                        what: format!(
+                            "the service gives out an envelope of another device for epoch {epoch} of team {team}"
+                        ),
+                    });
+                }
                 // An epoch that began after the log was read is of no use yet.
                 if view.epoch(epoch).is_some() {
                     keys.push((epoch, unlock::team_key(view, epoch, &envelope, &self.keys)?));

@@ -303,7 +303,14 @@ impl Client {
     }
 
     fn send(&self, request: &Request, built: &Built) -> Result<()> {
-        let _: api::Committed = self.json(request)?;
+        let committed: api::Committed = self.json(request)?;
+        let (team, head) = (built.state.team(), built.state.head());
+        if (committed.team, committed.head) != (team, head) {
+            return Err(Error::Tampered {
+                what: format!("the service answers a commit to team {team} with another one"),
+            });
+        }
+        self.pin_commit(team, head)?;
         match &built.team_key {
             Some(key) => self.remember_key(built.state.team(), current_epoch(&built.state)?, key.clone()),
             None => Ok(()),
