@@ -54,12 +54,14 @@ for (const [victimName, { signIn, noticed }] of Object.entries(VICTIMS)) {
       await world?.dispose();
     });
 
+    const throughTheLiar = ({ link }) => link.replace(world.service.url, liar.url);
+
     /** A team of the three, in which `share` has the ids of two snippets that the victim has seen. */
     async function makeTeam() {
       liar.lies = {};
       const team = await owner.createTeam("Truth");
       await member.join((await owner.invite(team)).link);
-      await victim.join((await owner.invite(team)).link);
+      await victim.join(throughTheLiar(await owner.invite(team)));
       const snippets = [await owner.share(team, code), await member.share(team, utf8("other\n"))];
       for (const snippet of snippets) await victim.open(team, snippet);
       return { team, snippets };
@@ -81,7 +83,7 @@ for (const [victimName, { signIn, noticed }] of Object.entries(VICTIMS)) {
         liar.overheard.length = 0;
         for (const act of acts) {
           liar.lies = lies;
-          await assert.rejects(ACTS[act](scene.team), noticed, `while it should ${act}`);
+          await assert.rejects(ACTS[act](scene.team), noticed);
         }
         for (const { path, body } of liar.overheard) {
           assert.ok(!body.includes(ghost.id) && !body.includes(ghost.prekey.id), `it sealed to the ghost: ${path}`);
@@ -197,7 +199,7 @@ for (const [victimName, { signIn, noticed }] of Object.entries(VICTIMS)) {
 
       it("notices a log from before the invitation that it holds", async () => {
         const team = await owner.createTeam("Joining");
-        const { link } = await owner.invite(team);
+        const link = throughTheLiar(await owner.invite(team));
         liar.lies = { log: (entries) => entries.slice(0, -1) };
         await assert.rejects(victim.join(link), noticed);
         liar.lies = {};
