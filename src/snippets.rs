@@ -38,7 +38,7 @@ pub(crate) fn object_key(team: TeamId, snippet: SnippetId) -> String {
 /// 5. The team admits it (`stale-log`, `rotation-required`, `coverage-mismatch`, `conflict`, `gone`, …).
 pub(crate) async fn share(call: Call, member: Member) -> Result<Response, Problem> {
     let Member { caller, team, heads, .. } = member;
-    let snippet = snippet(&call)?;
+    let snippet: SnippetId = call.param("snippet")?;
 
     // 1.
     check_type(&call)?;
@@ -55,10 +55,10 @@ pub(crate) async fn share(call: Call, member: Member) -> Result<Response, Proble
     if said.team != team || said.snippet != snippet {
         return Err(Problem::new(Code::InvalidRequest, "The statement is about another team or snippet."));
     }
-    check_snippet(said, call.now)?;
     if said.length != u64::from(ciphertext_length) {
         return Err(Problem::new(Code::InvalidRequest, "The ciphertext has not the stated length."));
     }
+    check_snippet(said, call.now)?;
 
     // 3.
     let statement = crypto::verify(statement, &caller.key).await?;
@@ -76,7 +76,7 @@ pub(crate) async fn share(call: Call, member: Member) -> Result<Response, Proble
 
 /// `GET /v1/teams/{team}/snippets/{snippet}`
 pub(crate) async fn open(call: Call, member: Member) -> Result<Response, Problem> {
-    let snippet = snippet(&call)?;
+    let snippet = existing(&call)?;
     let found = requests::ask(&call.env, member.team, &Find { asker: member.caller.asker()?, snippet }).await?;
     let object = bucket(&call.env)?.get(object_key(member.team, snippet)).execute().await?;
     let missing = || {
@@ -97,7 +97,7 @@ pub(crate) async fn open(call: Call, member: Member) -> Result<Response, Problem
 
 /// `DELETE /v1/teams/{team}/snippets/{snippet}`
 pub(crate) async fn delete(call: Call, member: Member) -> Result<Response, Problem> {
-    let snippet = snippet(&call)?;
+    let snippet = existing(&call)?;
     requests::ask(&call.env, member.team, &Delete { asker: member.caller.asker()?, snippet }).await?;
     Ok(Response::empty()?.with_status(204))
 }
@@ -174,8 +174,8 @@ async fn put(env: &Env, statement: &Verified<SnippetStatement>, body: Body, leng
     }
 }
 
-/// The snippet in the path. A text that is no id names a snippet that cannot exist.
-fn snippet(call: &Call) -> Result<SnippetId, Problem> {
+/// The snippet in the path, where one is asked for: a text that is no id names none that exists.
+fn existing(call: &Call) -> Result<SnippetId, Problem> {
     call.param("snippet").map_err(|_| Problem::not_found())
 }
 

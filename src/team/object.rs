@@ -30,7 +30,7 @@ use osmynt_core::limits::{MAX_INTEGER, PAGE};
 use osmynt_core::snippet::Audience;
 use osmynt_core::statement::{InviteProof, SnippetStatement, TeamEntry};
 use osmynt_core::teamlog::{CommitEntry, Role, TeamEvent, TeamState, UserHead};
-use osmynt_core::{Code, Hash, Head, PublicKey, Time, Unverified, UserId, Verified, api, b64u};
+use osmynt_core::{Code, Head, InviteId, PublicKey, Time, Unverified, UserId, Verified, api, b64u};
 use worker::{Bucket, Date, DurableObject, Env, Request, Response, State, Storage, console_error, durable_object};
 
 use super::directory::CurrentDevices;
@@ -410,21 +410,27 @@ impl Team {
         Ok((team, Reader { user: asker.user, identity: asker.identity, since_epoch }))
     }
 
-    /// The team, for a member or for who holds an open invitation and proves it (section 6).
+    /// The team, for a member or for who holds an invitation and proves it (section 6).
+    ///
+    /// Who proves nothing must not learn that the team exists (`not-found`). Who holds an invitation that is over may
+    /// (`gone`).
     async fn open_to(&self, asker: Asker, invite: Option<&str>) -> Result<Rc<TeamState>, Problem> {
         let team = self.team()?.ok_or_else(Problem::not_found)?;
         if is_member(&team, asker) {
             return Ok(team);
         }
-        let proof = Unverified::<InviteProof>::parse(invite.ok_or_else(Problem::not_found)?)?;
+        let proof = Unverified::<InviteProof>::parse(invite.ok_or_else(Problem::not_found)?);
+        let proof = proof.map_err(|_| Problem::not_found())?;
         let said = proof.payload();
-        if said.user != asker.user || said.identity != asker.identity {
-            return Err(Problem::new(Code::Forbidden, "The proof of the invitation is for somebody else."));
+        if said.team != team.team() || said.user != asker.user || said.identity != asker.identity {
+            return Err(Problem::not_found());
         }
-        let key = invite_key(&team, said.invite.0, now());
-        let gone = || Problem::new(Code::Gone, "The invitation is not open: ask for a new one.");
-        let proof = crypto::verify(proof, &key.ok_or_else(gone)?).await?;
-        // The invitation may have been revoked since.
+        let key = self.store.invitation(said.invite)?.ok_or_else(Problem::not_found)?;
+        let proof = crypto::verify(proof, &key).await.map_err(|problem| match problem.refusal.code {
+            Code::BadSignature => Problem::not_found(),
+            _ => problem,
+        })?;
+        // Looked up again: the invitation may have been revoked meanwhile.
         let team = self.team()?.ok_or_else(Problem::not_found)?;
         team.admit_reader(&proof, now())?;
         Ok(team)
@@ -473,7 +479,7 @@ async fn verify(
         let proof = match (&entry.payload().event, team) {
             (TeamEvent::MemberJoined { invite, proof, .. }, Some(team)) => {
                 let proof = Unverified::<InviteProof>::parse(proof)?;
-                match invite_key(team, invite.0, now()) {
+                match invite_key(team, *invite, now()) {
                     Some(key) => Some(crypto::verify(proof, &key).await?),
                     None => None,
                 }
@@ -485,8 +491,8 @@ async fn verify(
     Ok(verified)
 }
 
-fn invite_key(team: &TeamState, invite: Hash, now: Time) -> Option<PublicKey> {
-    team.open_invites(now).find(|(id, _)| id.0 == invite).map(|(_, open)| open.key)
+fn invite_key(team: &TeamState, invite: InviteId, now: Time) -> Option<PublicKey> {
+    team.open_invites(now).find(|(id, _)| *id == invite).map(|(_, open)| open.key)
 }
 
 fn is_member(team: &TeamState, asker: Asker) -> bool {

@@ -9,8 +9,8 @@ use std::fmt::Display;
 use osmynt_core::limits::MAX_INTEGER;
 use osmynt_core::snippet::Audience;
 use osmynt_core::statement::SnippetStatement;
-use osmynt_core::teamlog::{CommitEntry, TeamState};
-use osmynt_core::{DeviceId, Envelope, Hash, Head, SnippetId, Time, UserId, Verified, api};
+use osmynt_core::teamlog::{CommitEntry, TeamEvent, TeamState};
+use osmynt_core::{DeviceId, Envelope, Hash, Head, InviteId, PublicKey, SnippetId, Time, UserId, Verified, api};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
@@ -36,6 +36,12 @@ CREATE TABLE entries (
   received_at INTEGER NOT NULL,
   epoch       INTEGER NOT NULL
 ) STRICT;
+
+-- The public halves of all invitations that ever were, so that the holder of one that is over can be told so.
+CREATE TABLE invitations (
+  invite TEXT NOT NULL PRIMARY KEY,
+  key    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Team keys, each sealed to one device.
 CREATE TABLE envelopes (
@@ -172,6 +178,12 @@ impl Store {
                         integer(epoch),
                     ],
                 )?;
+                if let TeamEvent::InviteCreated { key, .. } = &entry.payload().event {
+                    self.run(
+                        "INSERT INTO invitations (invite, key) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                        [text(key.thumbprint()), serde_json::to_string(key)?.into()],
+                    )?;
+                }
             }
             self.run(
                 "INSERT INTO envelopes (device, epoch, envelope) SELECT value ->> 'device', ?, value FROM json_each(?)",
@@ -204,6 +216,16 @@ impl Store {
             [integer(from), integer(limit as u64)],
         )?;
         Ok(rows.into_iter().map(|Row { jws, received_at }| api::LoggedEntry { jws, received_at }).collect())
+    }
+
+    /// The public half of an invitation, whether it is open or not.
+    pub(super) fn invitation(&self, invite: InviteId) -> worker::Result<Option<PublicKey>> {
+        #[derive(Deserialize)]
+        struct Row {
+            key: String,
+        }
+        let row: Option<Row> = self.one("SELECT key FROM invitations WHERE invite = ?", [text(invite)])?;
+        row.map(|row| Ok(serde_json::from_str(&row.key)?)).transpose()
     }
 
     /// The team keys sealed to a device, ascending by epoch.
