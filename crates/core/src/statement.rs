@@ -63,7 +63,11 @@ impl<T: Payload> Unverified<T> {
             return Err(Refusal::invalid(format!("expected a statement of typ {}", T::TYP)));
         }
         let payload = serde_json::from_slice(&b64u::decode(payload)?)
-            .map_err(|error| Refusal::invalid(format!("the payload of {} is not as specified: {error}", T::TYP)))?;
+            // Not the error's own text, which repeats what was sent.
+            .map_err(|error| {
+                let (typ, column) = (T::TYP, error.column());
+                Refusal::invalid(format!("the payload of {typ} is not as specified, at column {column}"))
+            })?;
         Ok(Self {
             signed: signed.len(),
             kid: header.kid,
