@@ -308,6 +308,13 @@ describe("the holder of an invitation", () => {
     await rejects(() => stranger.api.json("snippets", "GET", `/v1/teams/${team}/snippets`, undefined, { "Osmynt-Invite": proof }), "not-found");
   });
 
+  it("is told of their own devices as well, to seal the next key to them", async () => {
+    const { users } = await stranger.api.directory(team, null, await proofOf(stranger));
+    const own = users.find(({ user }) => user === stranger.user);
+    assert.equal(own.log.length, 1);
+    assert.equal(own.prekeys.length, 1);
+  });
+
   it("learns nothing unless they are the one whom the proof names, under the identity that they have, and it is the invitation's", async () => {
     const elsewhere = b64u.encode(new Uint8Array(32));
     const stray = await makeKeyPair("ECDSA");

@@ -172,7 +172,10 @@ impl Team {
     async fn everyone(&self, asked: ReadEveryone) -> Result<Everyone, Problem> {
         let team = self.open_to(asked.asker, asked.invite.as_deref()).await?;
         let from = asked.after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest = team.everyone().range((from, Bound::Unbounded)).copied();
+        // Who is about to join is not in the log yet, and will seal the next key to all devices of theirs.
+        let mut everyone = team.everyone().clone();
+        everyone.insert(asked.asker.user);
+        let mut rest = everyone.range((from, Bound::Unbounded)).copied();
         let users: Vec<UserId> = rest.by_ref().take(PAGE).collect();
         let next = rest.next().and_then(|_| users.last().copied());
         Ok(Everyone { users, next })
