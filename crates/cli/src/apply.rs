@@ -1,6 +1,7 @@
 //! `apply`: puts what was shared into the person's own files.
 //!
-//! What is to be done with a file is decided by [`plan`], from bytes alone; the rest of this file looks at the disk, asks git and writes.
+//! What is to be done with a file is decided by [`plan`], from bytes alone; the rest of this file looks at the disk,
+//! asks git and writes.
 
 use crate::{
     args::Apply,
@@ -132,8 +133,8 @@ enum Why {
     Binary,
 }
 
-/// Decides what to do with a file that has content `present` (none: there is no such file), when `header` describes `content`
-/// and `base` is the blob that the header names, if this repository has it.
+/// Decides what to do with a file that has content `present` (none: there is no such file), when `header` describes
+/// `content` and `base` is the blob that the header names, if this repository has it.
 fn plan(header: &Header, content: &[u8], base: Option<Vec<u8>>, present: Option<Vec<u8>>) -> Plan {
     let range = match &header.base {
         Some(Base { from: Some(from), to: Some(to), .. }) => Some(BaseRange { from: *from, to: *to }),
@@ -176,7 +177,8 @@ fn plan(header: &Header, content: &[u8], base: Option<Vec<u8>>, present: Option<
     Plan::Merge { present: lf(&present), base: lf(&base), shared, ends }
 }
 
-/// A text for merging: `\r\n` made `\n` where all lines end so, as git itself does between repository and files on Windows.
+/// A text for merging: `\r\n` made `\n` where all lines end so, as git itself does between repository and files on
+/// Windows.
 fn lf(text: &[u8]) -> Vec<u8> {
     match LineEnds::of(text) {
         LineEnds::CrLf => ranges::to_lf(text),
@@ -574,7 +576,8 @@ mod tests {
                 "diff --git a/f b/f\nindex {}..1234567 100644\n--- a/f\n+++ b/f\n@@ -1,3 +1,3 @@\n 1\n-2\n+two\n 3\n",
                 repository.blob_id(BASE).unwrap()
             );
-            // Git needs the author's version only to tell it from others, which it makes itself from the base and the diff.
+            // Git needs the author's version only to tell it from others, which it makes itself from the base and the
+            // diff.
             let dry = apply_diff(&repository, &diff_opened(&known), true).unwrap();
             assert_eq!(outcomes(&dry), [("f", Outcome::Conflict)]);
             assert_eq!(fs::read(folder.path().join("f")).unwrap(), b"1\nmine\n3\n");

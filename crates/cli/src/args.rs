@@ -191,7 +191,7 @@ Example:
 Example:
   osmynt team join 'https://osmynt.example.org/join#v1.eyJ0ZWFt...'")]
     Join {
-        /// The whole link, in quotes
+        /// The whole link, in quotes; or - to read it from standard input, so that no shell keeps it
         link: String,
     },
     /// Remove somebody; what is shared from now on they cannot open

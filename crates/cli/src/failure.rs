@@ -58,6 +58,11 @@ impl Failure {
         Self::new(Exit::Refused, "refused", message)
     }
 
+    /// There is no such thing.
+    pub(crate) fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Exit::Refused, "not-found", message)
+    }
+
     /// Something did not verify.
     pub(crate) fn untrusted(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Exit::Untrusted, "not-verified", message)

@@ -1,7 +1,8 @@
 //! Everything that is asked of git, each question one function.
 //!
-//! Git runs with explicit arguments, without a shell, without hooks, pagers, prompts, external diff programs or file system monitors, and without
-//! the `GIT_*` variables that would point it at another repository than the one around the folder it is asked about.
+//! Git runs with explicit arguments, without a shell, without hooks, pagers, prompts, external diff programs or file
+//! system monitors, and without the `GIT_*` variables that would point it at another repository than the one around
+//! the folder it is asked about.
 
 use crate::{
     failure::{Failure, Result},
@@ -168,10 +169,11 @@ impl Repository {
             .collect()))
     }
 
-    /// Applies a patch to the files by three-way merge where git knows the versions it was made from, else by its context.
+    /// Applies a patch to the files by three-way merge where git knows the versions it was made from, else by its
+    /// context.
     ///
-    /// The index is left alone: git merges against a copy of it that has the files as they are now, so that work in progress
-    /// neither stands in the way nor is lost, and nothing is staged.
+    /// The index is left alone: git merges against a copy of it that has the files as they are now, so that work in
+    /// progress neither stands in the way nor is lost, and nothing is staged.
     pub(crate) fn apply(&self, content: &[u8], patch: &Patch, dry_run: bool) -> Result<Applied> {
         let scratch = tempfile::tempdir().map_err(Failure::io("cannot make a temporary folder"))?;
         let index = self.index_of_present_files(patch, scratch.path())?;
@@ -298,8 +300,8 @@ fn git(folder: &Path) -> Command {
     command
 }
 
-/// `GIT_DIR`, `GIT_INDEX_FILE`, `GIT_EXTERNAL_DIFF` and whatever else a hook or a script may have set. What says where the person's
-/// configuration is and how far to look for a repository stays.
+/// `GIT_DIR`, `GIT_INDEX_FILE`, `GIT_EXTERNAL_DIFF` and whatever else a hook or a script may have set. What says
+/// where the person's configuration is and how far to look for a repository stays.
 fn is_redirecting(name: &OsStr) -> bool {
     let kept = [
         "GIT_CONFIG_GLOBAL",
@@ -323,7 +325,8 @@ fn run(command: &mut Command, input: &[u8]) -> Result<Output> {
         })?;
     let stdin = child.stdin.take();
     std::thread::scope(|scope| {
-        // Written beside reading, since git answers before it has read all. It may stop reading early; its status then says why.
+        // Written beside reading, since git answers before it has read all. It may stop reading early; its status then
+        // says why.
         scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
         child.wait_with_output()
     })

@@ -8,7 +8,7 @@ use crate::{
     share::word,
     teams::{name_or_id, person},
 };
-use osmynt_client::{Audience, Client, Kind, Lines, Listing, Person, Snippet, SnippetId, TeamId, Time};
+use osmynt_client::{Audience, Client, Kind, Lines, Listing, Person, Rejected, Snippet, SnippetId, TeamId, Time};
 use serde_json::{Value, json};
 use std::{
     cmp::Reverse,
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &List, out: Output) -> Result<()> {
     let name = |team: TeamId| names.get(&team).and_then(Option::as_deref);
     let value = json!({
         "snippets": snippets.iter().map(|snippet| described(snippet, name(snippet.team))).collect::<Vec<_>>(),
-        "rejected": rejected.iter().map(|one| json!({"snippet": one.id.map(|id| id.to_string()), "message": one.error.to_string()})).collect::<Vec<_>>(),
+        "rejected": rejected.iter().map(left_out).collect::<Vec<_>>(),
         "more": more,
     });
     out.answer(&value, |paint| {
@@ -144,7 +144,9 @@ pub(crate) fn described(snippet: &Snippet, team_name: Option<&str>) -> Value {
         "mine": snippet.mine,
         "audience": match &snippet.audience {
             Audience::Team { epoch } => json!({"type": "team", "epoch": epoch}),
-            Audience::Members(members) => json!({"type": "members", "members": members.iter().map(named).collect::<Vec<_>>()}),
+            Audience::Members(members) => {
+                json!({"type": "members", "members": members.iter().map(named).collect::<Vec<_>>()})
+            }
         },
         "size": header.size,
         "language": header.language,
@@ -155,6 +157,10 @@ pub(crate) fn described(snippet: &Snippet, team_name: Option<&str>) -> Value {
         "received_at": snippet.received_at.map(Time::to_rfc3339),
         "expires_at": snippet.expires_at.map(Time::to_rfc3339),
     })
+}
+
+fn left_out(one: &Rejected) -> Value {
+    json!({"snippet": one.id.map(|id| id.to_string()), "message": one.error.to_string()})
 }
 
 fn named(person: &Person) -> Value {

@@ -1,8 +1,9 @@
 //! The `osmynt` command: reads arguments, asks the client to do it, and shows what came of it.
 //!
-//! One file per group of commands ([`signin`], [`teams`], [`share`], [`list`], [`open`], [`apply`]). Below them: [`args`] is the interface,
-//! [`output`] and [`failure`] what the person sees, [`git`] and [`worktree`] the only places that touch a repository, [`ranges`] and
-//! [`patch`] what is decided about its files, apart from touching them. Keys, encryption and verification are `osmynt-client`'s.
+//! One file per group of commands ([`signin`], [`teams`], [`share`], [`list`], [`open`], [`apply`]). Below them:
+//! [`args`] is the interface, [`output`] and [`failure`] what the person sees, [`git`] and [`worktree`] the only
+//! places that touch a repository, [`ranges`] and [`patch`] what is decided about its files, apart from touching
+//! them. Keys, encryption and verification are `osmynt-client`'s.
 
 mod apply;
 mod args;

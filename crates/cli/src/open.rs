@@ -11,7 +11,7 @@ use crate::{
 use osmynt_client::{Client, Opened, SnippetId};
 use osmynt_core::b64u;
 use serde_json::{Value, json};
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 /// Opens a snippet.
 pub(crate) fn run(args: &Open, out: Output) -> Result<()> {
@@ -41,7 +41,13 @@ pub(crate) fn fetch(which: &Which, out: Output) -> Result<Opened> {
     let _progress = out.progress("Fetching and verifying");
     match file_named(&which.which) {
         Some(file) => {
-            let stored = fs::read(file).map_err(Failure::io(format!("cannot read {}", file.display())))?;
+            let stored = fs::read(file).map_err(|e| match e.kind() {
+                io::ErrorKind::NotFound => {
+                    Failure::not_found(format!("{} is no id, and there is no such file", which.which))
+                        .next("See `osmynt list`.")
+                }
+                _ => Failure::io(format!("cannot read {}", file.display()))(e),
+            })?;
             Ok(client.open_file(&stored)?)
         }
         None => by_id(&client, &which.which),
@@ -53,7 +59,8 @@ fn by_id(client: &Client, id: &str) -> Result<Opened> {
     Ok(client.open_snippet(team, snippet)?)
 }
 
-/// The file that is meant, unless an id is: a whole id always is one, and what looks like neither is no file that is there.
+/// The file that is meant, unless an id is: a whole id always is one, and what looks like neither is no file that is
+/// there.
 fn file_named(which: &str) -> Option<&Path> {
     let path = Path::new(which);
     let whole_id = which.parse::<SnippetId>().is_ok();

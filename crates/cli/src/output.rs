@@ -1,7 +1,7 @@
 //! What the person or the program at the other end gets to see.
 //!
-//! Whatever came from somebody else (titles, paths, names, contents, answers of the service) passes through [`line`] or [`block`]
-//! before it reaches a terminal, so that a teammate cannot send control sequences.
+//! Whatever came from somebody else (titles, paths, names, contents, answers of the service) passes through [`line`]
+//! or [`block`] before it reaches a terminal, so that a teammate cannot send control sequences.
 
 use crate::{
     args::{ColorWhen, Global},
@@ -131,8 +131,8 @@ fn ended(written: io::Result<()>) -> Result<()> {
     }
 }
 
-/// A value as one line of JSON. Control characters and direction marks beyond those that JSON escapes itself are escaped too:
-/// the text means the same, and a terminal that shows it does nothing with them.
+/// A value as one line of JSON. Control characters and direction marks beyond those that JSON escapes itself are
+/// escaped too: the text means the same, and a terminal that shows it does nothing with them.
 fn json_text(value: &Value) -> String {
     let mut text = String::new();
     for c in value.to_string().chars() {
@@ -154,7 +154,7 @@ pub(crate) struct Paint(bool);
 
 impl Paint {
     fn with(self, style: Style, text: &str) -> String {
-        if self.0 { format!("{style}{text}{style:#}") } else { text.to_owned() }
+        if self.0 && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 
     /// What matters most on a line.
@@ -256,7 +256,8 @@ pub(crate) fn now() -> Time {
 pub(crate) fn ago(then: Time, now: Time) -> String {
     match (now.since(then), then.since(now)) {
         (0..60, 0..60) => "just now".into(),
-        (0, ahead) => format!("in {}", span(ahead)),
+        // What was to last for 7 days is not to read "6 days" a second later.
+        (0, ahead) => format!("in {}", span(ahead.saturating_add(59))),
         (passed, _) => format!("{} ago", span(passed)),
     }
 }
@@ -361,6 +362,7 @@ mod tests {
         assert_eq!(ago(Time(1_000), Time(8_300)), "2 hours ago");
         assert_eq!(ago(Time(0), Time(86_400 * 400)), "1 year ago");
         assert_eq!(ago(Time(8_300), Time(1_000)), "in 2 hours");
+        assert_eq!(ago(Time(604_799), Time(0)), "in 7 days");
         assert_eq!(span(0), "0 seconds");
         assert_eq!(bytes(1_023), "1023 B");
         assert_eq!(bytes(1_536), "1.5 KiB");

@@ -1,7 +1,7 @@
 //! What a received patch would touch, read before git is given it.
 //!
-//! Git has its own checks. These come first, refuse more (symbolic links, submodules), and are held against git's own reading of the
-//! patch by [`Patch::covers`], so that the two cannot disagree about which files are meant.
+//! Git has its own checks. These come first, refuse more (symbolic links, submodules), and are held against git's own
+//! reading of the patch by [`Patch::covers`], so that the two cannot disagree about which files are meant.
 
 use crate::worktree::{RepoPath, Unsafe};
 use std::{collections::BTreeSet, fmt};
@@ -60,7 +60,8 @@ impl Patch {
         if names.is_empty() {
             return Err(Refused::Empty);
         }
-        // `git diff` writes `a/` and `b/`, or `i/`, `w/`, `c/`, `o/` with diff.mnemonicPrefix, or nothing with diff.noprefix.
+        // `git diff` writes `a/` and `b/`, or `i/`, `w/`, `c/`, `o/` with diff.mnemonicPrefix, or nothing with
+        // diff.noprefix.
         let bare_names = names.iter().any(|name| name.prefixed && !starts_with_prefix(&name.text));
         let mut paths = BTreeSet::new();
         for name in names {

@@ -135,7 +135,8 @@ fn from_file(path: &Path, range: Option<LineRange>) -> Result<Piece> {
     Ok(piece)
 }
 
-/// The repository that a file is in, and its path there. None is no failure: things outside of repositories can be shared, too.
+/// The repository that a file is in, and its path there. None is no failure: things outside of repositories can be
+/// shared, too.
 fn home_of(place: &Path) -> Option<(Repository, RepoPath)> {
     let repository = Repository::around(place.parent()?).ok()??;
     let inside = place.strip_prefix(fs::canonicalize(repository.top()).ok()?).ok()?;
@@ -192,7 +193,8 @@ fn extension(path: &Path) -> Option<String> {
     Some(path.extension()?.to_str()?.to_ascii_lowercase())
 }
 
-/// The language by the name that editors use for it (the Language Server Protocol's identifiers); the extension itself where there is no better.
+/// The language by the name that editors use for it (the Language Server Protocol's identifiers); the extension
+/// itself where there is no better.
 fn language(path: &Path, kind: Kind) -> Option<String> {
     match kind {
         Kind::File => return None,

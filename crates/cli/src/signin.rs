@@ -40,20 +40,28 @@ pub(crate) fn login(args: &Login, out: Output) -> Result<()> {
         client.start_over()?;
     }
     let profile = client.profile();
-    out.answer(&json!({"event": "signed-in", "user": profile.user.to_string(), "login": profile.login, "device": profile.device.to_string()}), |paint| {
+    let (user, device) = (profile.user.to_string(), profile.device.to_string());
+    let event = json!({"event": "signed-in", "user": user, "login": profile.login, "device": device});
+    out.answer(&event, |paint| {
         format!("Signed in as {} on {}.", paint.strong(&line(&profile.login)), line(&profile.device_name))
     })?;
     match standing {
-        Standing::Stranger if !reset => Err(Failure::refused("this device is not one of your account's devices yet, so it can neither share nor open anything").next(
-            "If you still have the device that you signed in with first, use that one. If not, start over with this one: osmynt login --reset\n\
-             Your teams must then invite you again, and what was shared with you before cannot be opened here.",
-        )),
+        Standing::Stranger if !reset => Err(stranger()),
         Standing::First | Standing::Known if args.reset => {
             out.note("nothing to reset: this device is one of your account's devices.");
             Ok(())
         }
         _ => Ok(()),
     }
+}
+
+fn stranger() -> Failure {
+    Failure::refused("your account has other devices, and this one is not among them: it can neither share nor open")
+        .next(
+            "Use the device that you signed in with first. If you no longer have it, start over with this one:\n\n  \
+         osmynt login --reset\n\n\
+         Your teams must then invite you again, and what was shared with you before cannot be opened here.",
+        )
 }
 
 /// Shows what the person needs for the browser.
@@ -114,18 +122,23 @@ fn host_name() -> String {
 
 /// Opens an address in the person's browser. It was shown as well, so nothing is said when that fails.
 fn open_in_browser(address: &str) {
-    // The service sent it: nothing but a web address reaches the programs below, which would open files and start programs as well.
+    // The service sent it: nothing but a web address reaches the programs below, which would open files and start
+    // programs as well.
     let web = address.starts_with("https://") || address.starts_with("http://");
     if !web || !address.chars().all(|c| c.is_ascii_graphic()) {
         return;
     }
+    let graphical = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
     let (program, arguments): (&str, &[&str]) = if cfg!(target_os = "macos") {
         ("open", &[])
     } else if cfg!(windows) {
         // Not `start`, for which `&` in the address would begin another command.
         ("rundll32", &["url.dll,FileProtocolHandler"])
-    } else {
+    } else if graphical {
         ("xdg-open", &[])
+    } else {
+        // It would start a browser for terminals in this one.
+        return;
     };
     let _ = Command::new(program)
         .args(arguments)

@@ -3,12 +3,12 @@
 use crate::{
     args::{Role, Team as Command},
     client,
-    failure::Result,
-    output::{Output, Paint, ago, line, now, table},
+    failure::{Failure, Result},
+    output::{Output, Paint, ago, line, now, span, table},
 };
 use osmynt_client::{Client, Person, Role as ClientRole, Team, TeamId};
 use serde_json::{Value, json};
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, io, time::Duration};
 
 /// Does one of the team commands.
 pub(crate) fn run(command: &Command, out: Output) -> Result<()> {
@@ -161,17 +161,20 @@ fn invite(client: &Client, team: &str, role: Role, uses: u32, lifetime: Duration
     } else {
         format!("The first {} who have", invite.uses_left)
     };
-    out.note(&format!(
-        "{who} this link can join until {}. Send it where only they can read it.",
-        invite.expires.to_rfc3339()
-    ));
+    let long = span(lifetime.as_secs());
+    out.note(&format!("{who} this link can join, for {long}. Send it where only they can read it."));
     Ok(())
 }
 
 fn join(client: &Client, link: &str, out: Output) -> Result<()> {
+    let link = if link == "-" {
+        &io::read_to_string(io::stdin()).map_err(Failure::io("cannot read standard input"))?
+    } else {
+        link
+    };
     let team = {
         let _progress = out.progress("Verifying the team and joining");
-        client.join(link)?
+        client.join(link.trim())?
     };
     out.done(&brief(&team), |paint| {
         format!("Joined the team {} as {}.", paint.strong(&line(&team.name)), word(team.role))

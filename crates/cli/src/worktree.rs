@@ -8,7 +8,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// A path relative to a repository's top, with `/` between its parts, that stays inside the repository by its spelling alone.
+/// A path relative to a repository's top, with `/` between its parts, that stays inside the repository by its
+/// spelling alone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RepoPath(String);
 
@@ -85,8 +86,9 @@ fn has_drive(text: &str) -> bool {
     chars.next().is_some_and(|c| c.is_ascii_alphabetic()) && chars.next() == Some(':')
 }
 
-/// Whether some file system opens `.git` when asked for `part`. The spellings are those that git itself refuses in an index
-/// (`verify_path`): letter case; code points that HFS+ ignores; on NTFS the short name, streams and trailing dots and spaces.
+/// Whether some file system opens `.git` when asked for `part`. The spellings are those that git itself refuses in an
+/// index (`verify_path`): letter case; code points that HFS+ ignores; on NTFS the short name, streams and trailing
+/// dots and spaces.
 fn is_git_folder(part: &str) -> bool {
     let folded: String = part
         .chars()
@@ -107,14 +109,15 @@ pub(crate) struct Worktree {
 }
 
 impl Worktree {
-    /// `top` is the top folder, `git_folders` are where git keeps its own data, which may lie inside `top` under any name.
+    /// `top` is the top folder, `git_folders` are where git keeps its own data, which may lie inside `top` under any
+    /// name.
     pub(crate) fn new(top: &Path, git_folders: &[PathBuf]) -> io::Result<Self> {
         let git_folders = git_folders.iter().map(fs::canonicalize).collect::<Result<_, _>>()?;
         Ok(Self { top: fs::canonicalize(top)?, git_folders })
     }
 
-    /// The place on disk that `path` names, every symbolic link on the way followed, and inside the repository all the same.
-    /// The file need not exist.
+    /// The place on disk that `path` names, every symbolic link on the way followed, and inside the repository all
+    /// the same. The file need not exist.
     pub(crate) fn locate(&self, path: &RepoPath) -> io::Result<Result<PathBuf, Unsafe>> {
         let mut place = self.top.clone();
         let mut parts = path.0.split('/').peekable();

@@ -1,6 +1,8 @@
-//! What the command prints when it needs no service: help, wrong arguments, nobody signed in, and what goes wrong on this machine.
+//! What the command prints when it needs no service: help, wrong arguments, nobody signed in, and what goes wrong on
+//! this machine.
 //!
-//! The transcripts are in `tests/cli/`. `TRYCMD=overwrite cargo test -p osmynt-cli --test transcripts` writes them anew.
+//! The transcripts are in `tests/cli/`. `TRYCMD=overwrite cargo test -p osmynt-cli --test transcripts` writes them
+//! anew.
 
 #[test]
 fn the_command_prints_what_the_transcripts_show() {
