@@ -245,7 +245,7 @@ impl Client {
     /// Verifies and decrypts a snippet from a file, with what this home knows of its team. Asks the service for
     /// nothing, unless this device has not fetched the key of that epoch yet.
     pub fn open_file(&self, bytes: &[u8]) -> Result<Opened> {
-        let no_snippet = |_| Error::usage("this file is not a snippet");
+        let no_snippet = |_| Error::Tampered { what: "this file is no snippet, or a damaged one".into() };
         let (statement, _) = snippet::split(bytes).map_err(no_snippet)?;
         let said = Unverified::<SnippetStatement>::parse(statement).map_err(no_snippet)?;
         let said = said.payload();
