@@ -245,7 +245,8 @@ Example:
 #[derive(Debug, Args)]
 pub(crate) struct TeamName {
     /// The team: its name, or its id or the beginning of it
-    #[arg(value_name = "TEAM")]
+    // One id in 64 begins with a hyphen.
+    #[arg(value_name = "TEAM", allow_hyphen_values = true)]
     pub(crate) team: String,
 }
 
@@ -267,7 +268,7 @@ pub(crate) struct Share {
     #[arg(value_name = "FILE[:FROM-TO]")]
     pub(crate) what: String,
     /// Share with this team, or with --to, members of it
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub(crate) team: Option<String>,
     /// Share with this member only, named by GitHub login; can be repeated
     #[arg(long, value_name = "PERSON")]
@@ -283,7 +284,7 @@ pub(crate) struct Share {
 #[derive(Debug, Args)]
 pub(crate) struct List {
     /// Only this team's
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub(crate) team: Option<String>,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=10_000))]
@@ -408,6 +409,18 @@ mod tests {
             command.get_subcommands().for_each(check);
         }
         check(&Cli::command());
+    }
+
+    #[test]
+    fn a_teams_id_may_begin_with_a_hyphen() {
+        for args in [
+            &["team", "show", "-Uab", "--json"][..],
+            &["team", "remove", "-q-b", "alice"],
+            &["list", "--team", "--ab"],
+            &["share", "main.rs", "--team", "-Uab", "--to", "alice"],
+        ] {
+            assert!(Cli::try_parse_from([&["osmynt"], args].concat()).is_ok(), "{args:?}");
+        }
     }
 
     #[test]
