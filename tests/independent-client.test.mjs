@@ -29,6 +29,11 @@ describe("the independent client", () => {
     assert.deepEqual((await ada.api.me()).user, user);
   });
 
+  it("is told that the service is well", async () => {
+    const answer = await fetch(`${world.service.url}/healthz`);
+    assert.deepEqual([answer.status, await answer.json()], [200, { status: "ok" }]);
+  });
+
   it("makes a team that nobody else sees", async () => {
     const team = await ada.createTeam("Analytical Engines");
     const view = await ada.read(team);
@@ -130,6 +135,16 @@ describe("the independent client", () => {
     assert.deepEqual(await grace.list(team), []);
     await assert.rejects(grace.open(team, snippet), problem("gone"));
     await assert.rejects(grace.api.putSnippet(team, snippet, container), problem("gone"));
+  });
+
+  it("opens nothing that has expired by its own clock", async () => {
+    const team = await makeTeam(ada, "Expiry", { member: grace });
+    const snippet = await ada.share(team, code, { exp: ada.now() + 600 });
+    assert.deepEqual((await grace.open(team, snippet)).content, code);
+    const clock = grace.now;
+    grace.now = () => clock() + 601;
+    await assert.rejects(grace.open(team, snippet), { name: "Refused", code: "gone" });
+    grace.now = clock;
   });
 
   it("uses two devices of one person, until one is revoked", async () => {

@@ -11,6 +11,7 @@ import {
 import {
   join as joinContainer, newSnippetId, openContent, openHeader, sealContent, split, SUITE, unwrapContentKey, wrapContentKey,
 } from "./snippet.mjs";
+import { CLOCK_SKEW } from "./limits.mjs";
 import { openSelfSigned, parse, sign, verify } from "./statements.mjs";
 import { devicesOf, TeamLog } from "./teamlog.mjs";
 import { openPrekey, requireTimely, UserLog } from "./userlog.mjs";
@@ -74,8 +75,6 @@ export class Client {
     this.siblingPrekeys = new Map();
     /** The heads verified last, by user and by team. */
     this.pins = new Map();
-    /** Time of the newest prekey seen, by device. */
-    this.prekeyTimes = new Map();
     /** Team keys by `team epoch`. */
     this.teamKeys = new Map();
     /** Names that invitation links told, by team. */
@@ -157,14 +156,20 @@ export class Client {
     await log.append(jws, Math.max(this.now(), log.entries.at(-1)?.receivedAt ?? 0));
     const { head, identity } = await this.api.appendToMyLog([jws], prekeys);
     await distrust(() => require(sameHead(head, log.head) && identity === log.identity, "stale-log", "the log went elsewhere"));
-    this.pins.set(this.user, head);
+    this.raise(this.user, head);
+  }
+
+  /** Remembers the head of a log after something of this client's own, unless it has come further meanwhile. */
+  raise(key, head) {
+    if (head.seq > (this.pins.get(key)?.seq ?? -1)) this.pins.set(key, head);
   }
 
   async ownLog() {
+    const pinned = new Map(this.pins);
     const { entries, head } = await this.pages((from) => this.api.myLog(from));
     return distrust(async () => {
       const log = await UserLog.read(this.user, entries);
-      this.pin(this.user, log, head);
+      this.pin(pinned, this.user, log, head);
       return log;
     });
   }
@@ -179,12 +184,17 @@ export class Client {
     }
   }
 
-  /** Refuses a log that does not end in `head` or lacks the head that was verified last, and remembers it. */
-  pin(key, log, head) {
+  /**
+   * Refuses a log that does not end in `head` or lacks the head that was verified last before it was asked for, as `pinned` has it;
+   * and remembers its head, unless something else that this client does has come further meanwhile.
+   */
+  pin(pinned, key, log, head) {
     require(sameHead(log.head, head), "stale-log", "the log does not end in its head");
-    const pinned = this.pins.get(key);
-    require(pinned === undefined || log.contains(pinned), "stale-log", "the log lacks a head that it had: a fork or a rollback");
-    if (log.head !== null) this.pins.set(key, log.head);
+    const before = pinned.get(key);
+    require(before === undefined || log.contains(before), "stale-log", "the log lacks a head that it had: a fork or a rollback");
+    const present = this.pins.get(key);
+    if (log.head !== null && (present === undefined || log.contains(present))) this.pins.set(key, log.head);
+    else require(present === undefined || present.seq > log.head.seq, "stale-log", "two logs at the same time: a fork");
   }
 
   // --- reading a team ---
@@ -194,6 +204,7 @@ export class Client {
    * With `proof` as the holder of an invitation.
    */
   async read(team, proof) {
+    const pinned = new Map(this.pins);
     const { entries, head } = await this.pages((from) => this.api.log(team, from, proof));
     const users = [];
     for (let after = null; ; ) {
@@ -204,28 +215,26 @@ export class Client {
       after = page.next;
     }
     return distrust(async () => {
-      const { directory, prekeys } = await this.verifyDirectory(users);
+      const { directory, prekeys } = await this.verifyDirectory(pinned, users);
       const log = await TeamLog.read(entries, directory);
       require(log.team === team, "invalid-request", "the log of another team");
       for (const user of log.everyone) require(directory.has(user), "invalid-request", "the directory leaves somebody out");
-      this.pin(team, log, head);
+      this.pin(pinned, team, log, head);
       return { log, directory, prekeys };
     });
   }
 
-  async verifyDirectory(users) {
+  async verifyDirectory(pinned, users) {
     const directory = new Map();
     const prekeys = new Map();
     for (const { user, log: entries, prekeys: statements } of users) {
       require(!directory.has(user), "invalid-request", "the directory repeats somebody");
       const log = await UserLog.read(user, entries);
-      this.pin(user, log, log.head);
+      this.pin(pinned, user, log, log.head);
       directory.set(user, log);
       for (const statement of statements) {
-        const { device, jwk, iat } = await openPrekey(statement, log);
+        const { device, jwk } = await openPrekey(statement, log);
         require(!prekeys.has(device), "invalid-request", "two signed prekeys of one device");
-        require(iat >= (this.prekeyTimes.get(device) ?? 0), "invalid-request", "an older prekey than before");
-        this.prekeyTimes.set(device, iat);
         prekeys.set(device, jwk);
       }
     }
@@ -303,7 +312,8 @@ export class Client {
 
   /** Joins the team of an invitation link, and returns its id. */
   async join(link) {
-    const { team, key, head, name } = parseLink(link);
+    const { origin, team, key, head, name } = parseLink(link);
+    require(origin === this.api.origin, "invalid-request", "an invitation to another service");
     const invitation = await keyPairFromScalar("ECDSA", b64u.decode(key, 32));
     await this.retrying(null, async () => {
       const own = await this.ownLog();
@@ -385,7 +395,7 @@ export class Client {
       require(answer.team === log.team && sameHead(answer.head, log.head), "stale-log", "the commit went elsewhere");
       require(answer.epoch === log.epoch.number, "stale-log", "the service speaks of another epoch");
     });
-    this.pins.set(log.team, log.head);
+    this.raise(log.team, log.head);
     if (key !== undefined) this.teamKeys.set(`${log.team} ${log.epoch.number}`, key);
     return log.team;
   }
@@ -500,6 +510,9 @@ export class Client {
     await verify(statement, directory.get(user).devices.get(statement.kid).jwk);
     require(audience.epoch === past.epoch.number, "rotation-required", "not the epoch at its head");
     require(exp == null || exp > iat, "invalid-request", "expired before it was made");
+    // Its receipt time lies between that of its head and that of the next entry, whether or not the service tells it.
+    const next = log.past[head.seq + 1]?.receivedAt ?? Infinity;
+    require(iat >= past.receivedAt - CLOCK_SKEW && iat <= next + CLOCK_SKEW, "clock-skew", "the stated time does not fit the log's times");
     if (audience.type === "members") requireExactAudience(past.roster, audience, user);
     return { ...statement, past };
   }
@@ -517,7 +530,7 @@ export class Client {
   deleteSnippet = (team, snippet) => this.api.deleteSnippet(team, snippet);
 }
 
-/** Device ids in the order of the hashes that they stand for; that of their text is another. */
+/** Ids that are hashes, ascending as section 1 has it: by the hashes that they stand for. The order of their text is another. */
 export const ascending = (ids) => ids.toSorted((a, b) => Buffer.compare(b64u.decode(a), b64u.decode(b)));
 
 /** The part of a roster that a snippet to `members` is sealed to: they and the author. */
@@ -536,9 +549,9 @@ function requireExactAudience(roster, { members, envelopes }, author) {
 
 const linkShape = object({ team: hash, key: hash, head: headShape, name: string });
 
-/** The contents of an invitation link's fragment. */
+/** The contents of an invitation link's fragment, and the service that it leads to. */
 export function parseLink(link) {
-  const { pathname, hash: fragment } = new URL(link);
+  const { origin, pathname, hash: fragment } = new URL(link);
   require(pathname === "/join" && fragment.startsWith("#v1."), "invalid-request", "not an invitation link");
-  return parseAs(linkShape, fromUtf8(b64u.decode(fragment.slice(4))), "link");
+  return { origin, ...parseAs(linkShape, fromUtf8(b64u.decode(fragment.slice(4))), "link") };
 }

@@ -105,11 +105,11 @@ async function openDevice(jws, user) {
   return { id: kid, jwk: payload.jwk };
 }
 
-/** A verified signed prekey of an active device of `log`: `{ device, jwk, iat }`. */
+/** A verified signed prekey of an active device of `log`: `{ device, jwk }`. */
 export async function openPrekey(jws, log) {
   const statement = await parse("osmynt-prekey+jws", jws);
   await verify(statement, log.activeDevice(statement.kid).jwk);
   require(statement.payload.user === log.user, "invalid-request", "a prekey of another user");
-  return { device: statement.kid, jwk: statement.payload.key, iat: statement.payload.iat };
+  return { device: statement.kid, jwk: statement.payload.key };
 }
 
