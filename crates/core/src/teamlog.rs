@@ -770,7 +770,10 @@ pub fn check_snippet(said: &SnippetStatement, received_at: Time) -> Result<()> {
                 return Err(Refusal::invalid("a snippet names 1 to 64 members"));
             }
             if envelopes.len() > ENVELOPES_PER_SNIPPET {
-                return Err(Refusal::new(Code::TooLarge, "a snippet has at most 128 envelopes; share it with the team"));
+                return Err(Refusal::new(
+                    Code::TooLarge,
+                    "a snippet has at most 128 envelopes; share it with the team",
+                ));
             }
             let ascending = members.is_sorted_by(|a, b| a < b) && envelopes.is_sorted_by(|a, b| a.device < b.device);
             if !ascending || members.contains(&said.user) {

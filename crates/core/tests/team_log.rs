@@ -238,6 +238,9 @@ fn a_proof_serves_one_user_with_one_identity_in_one_team_for_five_minutes() {
     }
     let forged = joined(Key::test(9).sign(&good));
     assert_eq!(team.commit(stranger, vec![forged], true), Err(Code::BadSignature));
+    let other = team.invite(team.user(OWNER), Role::Member, 1).unwrap();
+    let by_another_invitation = joined(other.sign(&good));
+    assert_eq!(team.commit(stranger, vec![by_another_invitation], true), Err(Code::BadSignature));
     team.commit(stranger, vec![joined(key.sign(&good))], true).unwrap();
     assert_eq!(team.state().members()[&stranger].role, Role::Admin, "the role is the invitation's");
     assert_eq!(team.join(stranger, &key), Err(Code::Conflict), "a member does not join");
@@ -401,6 +404,11 @@ fn a_rotation_is_computed_from_the_current_heads() {
             let forged = osmynt_core::teamlog::UserHead { hash: Hash::of(b"x"), ..head };
             (Rotation { heads: vec![forged], ..current.0.clone() }, current.1.clone())
         }),
+        ("a head that did not change", Code::CoverageMismatch, {
+            let Head { seq, hash } = team.person(owner).log.head().unwrap();
+            let unchanged = osmynt_core::teamlog::UserHead { user: owner, seq, hash };
+            (Rotation { heads: vec![unchanged, head], ..current.0.clone() }, current.1.clone())
+        }),
         (
             "a head twice",
             Code::InvalidRequest,
@@ -489,6 +497,19 @@ fn a_revoked_device_cannot_append_even_to_a_log_that_only_clients_see() {
     let forged = entry(&team);
     team.log.push((forged, team.now));
     assert_eq!(team.replayed(), Err(Code::Forbidden));
+}
+
+#[test]
+fn a_device_that_a_rotation_does_not_cover_cannot_have_made_it() {
+    let mut team = Team::of_four();
+    let owner = team.user(OWNER);
+    let (rotation, _) = team.rotation(&[], owner);
+    // A service that lies takes a rotation that was computed before this device was added.
+    let (first, second) = (team.person(owner).device().clone(), Key::test(50));
+    team.person_mut(owner).add(&first, &second).unwrap();
+    let forged = team.signed(owner, vec![TeamEvent::KeyRotated(rotation)]).remove(0);
+    team.log.push((forged, team.now));
+    assert_eq!(team.replayed(), Err(Code::CoverageMismatch));
 }
 
 #[test]
