@@ -71,7 +71,7 @@ export class Client {
     /** This device's prekey pairs by key id, and the id of the current one. */
     this.prekeys = new Map();
     this.prekey = null;
-    /** Prekeys of the user's other devices, as those told directly: the service tells them only within a team. */
+    /** Prekeys of the user's other devices, as those told directly: the service tells them with a team's directory only. */
     this.siblingPrekeys = new Map();
     /** The heads verified last, by user and by team. */
     this.pins = new Map();
@@ -321,7 +321,6 @@ export class Client {
       const proof = await sign("osmynt-invite+jws", proven, invitation);
       const view = await this.read(team, proof);
       await distrust(() => require(view.log.contains(head), "stale-log", "the log lacks the head of the invitation"));
-      view.directory.set(this.user, own);
       const commit = await this.buildCommit(view, [{ type: "member.joined", invite: invitation.id, identity: own.identity, proof }], name);
       await this.sendCommit(commit, () => this.api.commit(team, commit.body));
     });
@@ -406,7 +405,7 @@ export class Client {
       try {
         return await action();
       } catch (error) {
-        const again = error instanceof Problem && ["stale-log", "coverage-mismatch", "rotation-required"].includes(error.code);
+        const again = error instanceof Problem && ["stale-log", "coverage-mismatch", "rotation-required", "unavailable"].includes(error.code);
         if (!again || attempt === ATTEMPTS) throw error;
         if (error.code === "rotation-required" && team !== null) await this.rotate(team);
       }

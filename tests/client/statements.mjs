@@ -12,15 +12,16 @@ export const ROLES = ["member", "admin", "owner"];
 const role = literal(...ROLES);
 const policy = object({ max_epoch_age: between(3600, 31_536_000) });
 
-const printable = (value, path) => {
+const deviceName = (value, path) => {
   string(value, path);
-  // Length in characters, not in UTF-16 units.
-  require(/^\P{C}{1,64}$/u.test(value), "invalid-request", `${path} is not 1 to 64 printable characters`);
+  const characters = [...value].length;
+  require(characters >= 1 && characters <= 64 && /\S/u.test(value), "invalid-request", `${path} is not 1 to 64 characters`);
+  require(!/[\p{Cc}\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/u.test(value), "invalid-request", `${path} has characters that hide or reorder others`);
 };
 
 /** The payload of each kind of statement. */
 const PAYLOADS = {
-  "osmynt-handshake+jws": object({ jwk: publicKey, challenge: hash, name: printable, iat: integer }),
+  "osmynt-handshake+jws": object({ jwk: publicKey, challenge: hash, name: deviceName, iat: integer }),
   "osmynt-device+jws": object({ user: uuid, jwk: publicKey, iat: integer }),
   "osmynt-prekey+jws": object({ user: uuid, kind: literal("signed"), key: publicKey, iat: integer }),
   "osmynt-user+jws": object({
