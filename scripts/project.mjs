@@ -14,7 +14,7 @@ export const path = (...parts) => join(ROOT, ...parts);
 /** A program that an npm package of the project brings. */
 export const npmBin = (name) => join(BIN, name);
 
-/** A program that `scripts/setup.mjs` installed from crates.io. */
+/** A program that `scripts/setup.mjs` installed from the crates registry. */
 export const tool = (name) => join(TOOLS, "bin", name);
 
 /** The environment for everything the scripts start: the project's Node and tools come first. */

@@ -4,7 +4,7 @@
 //   node scripts/setup.mjs --ci                   these and cargo-deny
 //   node scripts/setup.mjs tests/demo.mjs …       these, then runs that script with the project's own Node
 //
-// Runs on Node 20 and before node_modules exists: the npm scripts begin here. Everything comes from crates.io and npm;
+// Runs on Node 20 and before node_modules exists: the npm scripts begin here. Everything comes from the crates and npm registries;
 // what is installed stays under .tools/ and node_modules/.
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
