@@ -59,7 +59,7 @@ async function npmPackages() {
   await run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { env: { PATH } });
 }
 
-/** A build tool from crates.io, in exactly this version. */
+/** A build tool from the crates registry, in exactly this version. */
 async function cargoTool(program, crate, version) {
   const present = output(tool(program), ["--version"]);
   if (present?.split(/\s+/).includes(version)) return;

@@ -156,9 +156,8 @@ impl Client {
     pub fn create_team(&self, name: &str) -> Result<Team> {
         check_name(name)?;
         let me = self.my_log()?.ok_or(Error::UnknownDevice)?;
-        let [nonce @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = system::random::<32>()?;
         let created = TeamEvent::TeamCreated {
-            nonce: Bytes(nonce),
+            nonce: Bytes(system::random()?),
             identity: me.identity()?,
             policy: Policy { max_epoch_age: MAX_EPOCH_AGE },
         };
