@@ -1,8 +1,8 @@
 // Somebody who has a copy of all that the service stores, and the key store of one device: what can they read? It asks no service and keeps
 // no rule: every key that there is is tried on everything that it could fit. Made from the independent client, so that a rule which
 // the `osmynt` command only follows out of politeness protects nothing here.
-import { createDecipheriv, createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { createCipheriv, createDecipheriv, createHash } from "node:crypto";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { b64u } from "../client/encodings.mjs";
@@ -30,18 +30,33 @@ export const containerOf = ({ compact, ciphertext }) => joined(compact, cipherte
 
 /** Every secret in the key store of a home: `{ device, prekeys, teamKeys }`, the last two as private keys and 32-byte keys. */
 export async function keysOf(home) {
-  const vault = await readFile(join(home, "vault"));
-  const key = b64u.decode((await readFile(join(home, "vault.key"), "utf8")).trim(), 32);
-  // "osmynt-vault-1\n" and the vault's id, which are authenticated; the nonce; the ciphertext; its tag.
-  const [id, nonce, sealed, tag] = [vault.subarray(0, 31), vault.subarray(31, 43), vault.subarray(43, -16), vault.subarray(-16)];
-  const cipher = createDecipheriv("aes-256-gcm", key, nonce).setAAD(id).setAuthTag(tag);
-  const secrets = JSON.parse(Buffer.concat([cipher.update(sealed), cipher.final()]).toString("utf8"));
+  const { secrets } = await openVault(home);
   const scalars = secrets.device.prekeys.map(({ secret }) => b64u.decode(secret, 32));
   return {
     device: (await keyPairFromScalar("ECDSA", b64u.decode(secrets.device.signer, 32))).id,
     prekeys: await Promise.all(scalars.map((scalar) => keyPairFromScalar("ECDH", scalar))),
     teamKeys: Object.values(secrets.teams).flatMap(({ keys }) => Object.values(keys).map((text) => b64u.decode(text, 32))),
   };
+}
+
+/** Changes what a key store holds, as only its owner's machine could: for tests of what happens with time. */
+export async function changeVault(home, change) {
+  const { secrets, key, id, nonce } = await openVault(home);
+  change(secrets);
+  // A nonce that was used before: worth a thought anywhere but in a test.
+  const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(id);
+  const sealed = Buffer.concat([cipher.update(JSON.stringify(secrets)), cipher.final()]);
+  await writeFile(join(home, "vault"), Buffer.concat([id, nonce, sealed, cipher.getAuthTag()]));
+}
+
+async function openVault(home) {
+  const vault = await readFile(join(home, "vault"));
+  const key = b64u.decode((await readFile(join(home, "vault.key"), "utf8")).trim(), 32);
+  // "osmynt-vault-1\n" and the vault's id, which are authenticated; the nonce; the ciphertext; its tag.
+  const [id, nonce, sealed, tag] = [vault.subarray(0, 31), vault.subarray(31, 43), vault.subarray(43, -16), vault.subarray(-16)];
+  const cipher = createDecipheriv("aes-256-gcm", key, nonce).setAAD(id).setAuthTag(tag);
+  const secrets = JSON.parse(Buffer.concat([cipher.update(sealed), cipher.final()]).toString("utf8"));
+  return { secrets, key, id, nonce };
 }
 
 /** All that can be read with these keys: a `Map` from snippet id to `{ header, content }`, and the epochs whose keys were in envelopes. */

@@ -20,34 +20,62 @@ pub struct Signer {
     public: PublicKey,
 }
 
+/// Seconds that a signed prekey is published for before another takes its place: a week.
+const PREKEY_SECONDS: u64 = 7 * 24 * 3600;
+
 /// Everything private that one device has.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceKeys {
     /// Signs everything the device says; its thumbprint is the device id.
     pub signer: Signer,
-    /// Signed prekeys, oldest first. The last one is published; the earlier ones open what was sealed to them.
+    /// Signed prekeys, oldest first. The last that was published is the current one; the earlier ones open what was
+    /// sealed to them. After it there may be one that is about to be published.
     prekeys: Vec<StoredPrekey>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StoredPrekey {
-    made_at: Time,
+    published_at: Option<Time>,
     secret: Prekey,
 }
 
 impl DeviceKeys {
-    /// New keys. `random` gives 32 fresh bytes at each call.
+    /// New keys, whose prekey is published together with the device. `random` gives 32 fresh bytes at each call.
     pub fn generate(now: Time, mut random: impl FnMut() -> Result<[u8; 32]>) -> Result<Self> {
         let signer = Signer::generate(&mut random)?;
         let secret = Prekey::derive(&Zeroizing::new(random()?))?;
-        Ok(Self { signer, prekeys: vec![StoredPrekey { made_at: now, secret }] })
+        Ok(Self { signer, prekeys: vec![StoredPrekey { published_at: Some(now), secret }] })
     }
 
-    /// The published prekey, and when it was made. Keys read from a vault always have one.
-    pub fn current_prekey(&self) -> Option<(&Prekey, Time)> {
-        self.prekeys.last().map(|stored| (&stored.secret, stored.made_at))
+    /// The published prekey. Keys read from a vault always have one.
+    pub fn current_prekey(&self) -> Option<&Prekey> {
+        self.prekeys.iter().rev().find(|stored| stored.published_at.is_some()).map(|stored| &stored.secret)
+    }
+
+    /// Whether the published prekey has served its time, or another one was about to take its place.
+    pub fn is_prekey_due(&self, now: Time) -> bool {
+        let published = self.prekeys.last().and_then(|stored| stored.published_at);
+        published.is_none_or(|at| now.since(at) > PREKEY_SECONDS)
+    }
+
+    /// The prekey to publish next. It must be kept before it is published: what others seal to it in between can then be
+    /// opened, whatever happens. One that was kept and never published is taken again.
+    pub fn next_prekey(&mut self, random: impl FnOnce() -> Result<[u8; 32]>) -> Result<Prekey> {
+        if let Some(StoredPrekey { published_at: None, secret }) = self.prekeys.last() {
+            return Ok(secret.clone());
+        }
+        let secret = Prekey::derive(&Zeroizing::new(random()?))?;
+        self.prekeys.push(StoredPrekey { published_at: None, secret: secret.clone() });
+        Ok(secret)
+    }
+
+    /// Notes that a prekey is published.
+    pub fn prekey_published(&mut self, id: &KeyId, now: Time) {
+        for stored in self.prekeys.iter_mut().filter(|stored| stored.secret.id() == *id) {
+            stored.published_at = Some(now);
+        }
     }
 
     /// The prekey of that id, current or earlier.
@@ -159,11 +187,11 @@ mod tests {
     #[test]
     fn debug_shows_no_private_key() {
         let keys = DeviceKeys::generate(Time(1), || Ok([7; 32])).unwrap();
-        let (prekey, _) = keys.current_prekey().unwrap();
+        let prekey = keys.current_prekey().unwrap();
         assert_eq!(
             format!("{keys:?}"),
             format!(
-                "DeviceKeys {{ signer: Signer({}), prekeys: [StoredPrekey {{ made_at: Time(1), secret: Prekey({}) }}] }}",
+                "DeviceKeys {{ signer: Signer({}), prekeys: [StoredPrekey {{ published_at: Some(Time(1)), secret: Prekey({}) }}] }}",
                 keys.signer.kid(),
                 prekey.id()
             )
@@ -176,8 +204,7 @@ mod tests {
         let stored = serde_json::to_string(&keys).unwrap();
         let read: DeviceKeys = serde_json::from_str(&stored).unwrap();
         assert_eq!(read.signer.kid(), keys.signer.kid());
-        let (prekey, made_at) = read.current_prekey().unwrap();
-        assert_eq!(made_at, Time(1));
+        let prekey = read.current_prekey().unwrap();
         assert!(keys.prekey(&prekey.id()).is_some());
     }
 
@@ -189,9 +216,28 @@ mod tests {
             stored,
             concat!(
                 r#"{"signer":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc","#,
-                r#""prekeys":[{"made_at":1,"secret":"ZdYryMP4oVu7omNYjcDaAESqYOZAWND0pYPX6VilRAo"}]}"#
+                r#""prekeys":[{"published_at":1,"secret":"ZdYryMP4oVu7omNYjcDaAESqYOZAWND0pYPX6VilRAo"}]}"#
             )
         );
+    }
+
+    #[test]
+    fn a_prekey_is_replaced_after_a_week_and_stays_until_its_successor_is_published() {
+        let mut keys = DeviceKeys::generate(Time(1), || Ok([7; 32])).unwrap();
+        let first = keys.current_prekey().unwrap().id();
+        let due = Time(1).plus(PREKEY_SECONDS + 1);
+        assert!(!keys.is_prekey_due(Time(due.0 - 1)) && keys.is_prekey_due(due));
+
+        let second = keys.next_prekey(|| Ok([8; 32])).unwrap().id();
+        assert_eq!(keys.current_prekey().unwrap().id(), first, "not before it is published");
+        assert!(keys.is_prekey_due(due), "publishing it is still to be done");
+        let again = keys.next_prekey(|| Ok([9; 32])).unwrap().id();
+        assert_eq!(again, second, "a failure makes no further keys");
+
+        keys.prekey_published(&second, due);
+        assert_eq!(keys.current_prekey().unwrap().id(), second);
+        assert!(!keys.is_prekey_due(due));
+        assert!(keys.prekey(&first).is_some(), "what was sealed to the first still opens");
     }
 
     #[test]

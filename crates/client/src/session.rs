@@ -1,6 +1,7 @@
 //! A signed-in person's client: tokens, requests, and reading a team up to its head.
 
 use osmynt_core::api::{self, LoggedEntry, TokenRequest};
+use osmynt_core::statement::{PrekeyKind, PrekeyStatement};
 use osmynt_core::{Code, DeviceId, Head, TeamId, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -128,11 +129,44 @@ impl Client {
     }
 }
 
+// This device's prekey.
+impl Client {
+    /// Publishes another prekey when the present one has served its time.
+    fn renew_prekey(&self) -> Result<()> {
+        let now = system::now();
+        if !self.keys.is_prekey_due(now) {
+            return Ok(());
+        }
+        let next = self.vault.update(|secrets| {
+            let device = secrets.device.as_mut().ok_or(Error::NotSignedIn)?;
+            // Another process may have done it meanwhile.
+            device.is_prekey_due(now).then(|| device.next_prekey(system::random)).transpose()
+        })?;
+        let Some(next) = next else { return Ok(()) };
+        let (user, key) = (self.profile.user, *next.public());
+        let statement = PrekeyStatement { user, kind: PrekeyKind::Signed, key, iat: now };
+        let prekey = self.keys.signer.sign(&statement)?;
+        match self.empty(&Request::put("/v1/me/prekey", &api::RenewPrekey { prekey })?) {
+            Ok(()) => self.vault.update(|secrets| {
+                let device = secrets.device.as_mut().ok_or(Error::NotSignedIn)?;
+                device.prekey_published(&next.id(), now);
+                Ok(())
+            }),
+            // It is no reason not to do what was asked for, and is tried again next time.
+            Err(Error::Refused { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 // Reading and verifying.
 impl Client {
     /// Reads a team up to its head and verifies all of it. `proof` is that of an invitation, for somebody who is not a
     /// member yet.
     pub(crate) fn sync(&self, team: TeamId, proof: Option<&str>) -> Result<Synced> {
+        if proof.is_none() {
+            self.renew_prekey()?;
+        }
         let pinned = self.pinned_team(team)?;
         // The log first: whoever it names is then in the directory.
         let from = pinned.as_ref().map_or(0, |view| view.state().head().seq);
@@ -140,7 +174,7 @@ impl Client {
         let mut people = self.directory(team, proof)?;
         if people.user(self.profile.user).is_none() {
             people.insert(self.my_log()?.ok_or(Error::UnknownDevice)?);
-            if let Some((prekey, _)) = self.keys.current_prekey() {
+            if let Some(prekey) = self.keys.current_prekey() {
                 people.insert_prekey(self.device(), *prekey.public());
             }
         }

@@ -257,7 +257,7 @@ impl Client {
             event: event(device),
         })?;
         let missing = || Error::Internal { why: "this device has no prekey".to_owned() };
-        let (prekey, _) = self.keys.current_prekey().ok_or_else(missing)?;
+        let prekey = self.keys.current_prekey().ok_or_else(missing)?;
         let prekey =
             signer.sign(&PrekeyStatement { user, kind: PrekeyKind::Signed, key: *prekey.public(), iat: now })?;
         let body = api::AppendToMyLog { entries: vec![entry], prekeys: vec![prekey] };

@@ -319,7 +319,7 @@ impl Client {
     fn only_me(&self, me: VerifiedUser) -> People {
         let mut people = People::default();
         people.insert(me);
-        if let Some((prekey, _)) = self.keys.current_prekey() {
+        if let Some(prekey) = self.keys.current_prekey() {
             people.insert_prekey(self.device(), *prekey.public());
         }
         people

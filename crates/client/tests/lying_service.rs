@@ -259,7 +259,7 @@ fn a_team_key_is_opened_only_by_its_devices_and_only_if_it_was_committed_to() {
     assert!(matches!(others, Err(Error::NoKey { .. })), "an envelope to another device");
 
     // The service knows every public key, so it can seal a key of its own making to anybody.
-    let (prekey, _) = cast.ben.keys.current_prekey().unwrap();
+    let prekey = cast.ben.keys.current_prekey().unwrap();
     let purpose = seal::Purpose::TeamKey { team: cast.world.team, epoch: 2 };
     let sender = view.epoch(2).unwrap().by;
     let device = DeviceId(cast.ben.keys.signer.kid());

@@ -55,7 +55,7 @@ impl Human {
     }
 
     pub fn prekey_statement(&self, keys: &DeviceKeys) -> String {
-        let (prekey, _) = keys.current_prekey().unwrap();
+        let prekey = keys.current_prekey().unwrap();
         let statement =
             PrekeyStatement { user: self.user, kind: PrekeyKind::Signed, key: *prekey.public(), iat: START };
         keys.signer.sign(&statement).unwrap()
