@@ -95,9 +95,14 @@ describe("the independent client", () => {
     await ada.removeMember(team, grace.user);
     const later = await linus.share(team, code);
     assert.deepEqual((await ada.open(team, later)).content, code);
-    for (const request of [grace.open(team, before), grace.open(team, later), grace.list(team), grace.api.envelopes(team, 1), grace.share(team, code)]) {
-      await assert.rejects(request, problem("not-found"));
-    }
+    const requests = [
+      () => grace.open(team, before),
+      () => grace.open(team, later),
+      () => grace.list(team),
+      () => grace.api.envelopes(team, 1),
+      () => grace.share(team, code),
+    ];
+    for (const request of requests) await assert.rejects(request, problem("not-found"));
     const view = await ada.read(team);
     assert.equal(view.log.epoch.number, epoch.number + 1);
     assert.equal(view.log.roster.has(grace.user), false);

@@ -405,7 +405,7 @@ export class Client {
       try {
         return await action();
       } catch (error) {
-        const again = error instanceof Problem && ["stale-log", "coverage-mismatch", "rotation-required", "unavailable"].includes(error.code);
+        const again = error instanceof Problem && ["stale-log", "coverage-mismatch", "rotation-required"].includes(error.code);
         if (!again || attempt === ATTEMPTS) throw error;
         if (error.code === "rotation-required" && team !== null) await this.rotate(team);
       }
@@ -419,9 +419,20 @@ export class Client {
     const snippet = newSnippetId(this.now() * 1000);
     await this.retrying(team, async () => {
       const container = await this.buildSnippet(await this.read(team), snippet, content, { to, header, exp });
-      await this.api.putSnippet(team, snippet, container);
+      await this.insisting(() => this.api.putSnippet(team, snippet, container));
     });
     return snippet;
+  }
+
+  /** Sends the very same again while the service has no time: sealed anew, it would be another snippet of the same id. */
+  async insisting(send) {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await send();
+      } catch (error) {
+        if (!(error instanceof Problem && error.code === "unavailable") || attempt === ATTEMPTS) throw error;
+      }
+    }
   }
 
   async buildSnippet(view, snippet, content, { to, header, exp }) {
