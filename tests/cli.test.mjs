@@ -188,6 +188,15 @@ describe("sharing and opening", () => {
     assert.deepEqual(audience.members.map(({ login }) => login), ["grace"]);
   });
 
+  test("a saved snippet that is newer than what this home has read opens with the service's help", async () => {
+    await ada.json("team", "rotate", TEAM);
+    writeFileSync(join(ada.folder, "newer.txt"), "newer than anything grace has read\n");
+    const { snippet } = await ada.json("share", "newer.txt", "--team", TEAM);
+    const file = join(grace.folder, "newer.osmynt");
+    await ada.json("export", snippet, "-o", file);
+    assert.equal((await grace.run(["open", file])).out, "newer than anything grace has read\n");
+  });
+
   test("a saved snippet opens without the service, and not after a change", async () => {
     const { snippet } = await ada.json("share", "-", "--team", TEAM, { input: "keep me\n" });
     const { file } = await grace.json("export", snippet);

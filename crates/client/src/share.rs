@@ -242,22 +242,19 @@ impl Client {
         Ok(bytes)
     }
 
-    /// Verifies and decrypts a snippet from a file, with what this home knows of its team. Asks the service for
-    /// nothing, unless this device has not fetched the key of that epoch yet.
+    /// Verifies and decrypts a snippet from a file, with what this home knows of its team. Asks the service only for what
+    /// this home has not read yet: the team's log as far as the author knew it, and the key of that epoch.
     pub fn open_file(&self, bytes: &[u8]) -> Result<Opened> {
         let no_snippet = |_| Error::Tampered { what: "this file is no snippet, or a damaged one".into() };
         let (statement, _) = snippet::split(bytes).map_err(no_snippet)?;
         let said = Unverified::<SnippetStatement>::parse(statement).map_err(no_snippet)?;
         let said = said.payload();
-        let unknown = || Error::NotFound { what: "team", selector: said.team.to_string() };
-        let synced = self.offline(said.team)?.ok_or_else(unknown)?;
-        if said.head.seq > synced.view.state().head().seq {
-            return Err(Error::usage(format!(
-                "this home has not read as far in the team's log as the snippet's author had; \
-                 run `osmynt team show {}` while online first",
-                said.team
-            )));
-        }
+        // Only where this home has not read as far in the team's log as the author had does the service have to help.
+        let known = self.offline(said.team)?.filter(|known| said.head.seq <= known.view.state().head().seq);
+        let synced = match known {
+            Some(known) => known,
+            None => self.sync(said.team, None)?,
+        };
         self.open_bytes(&synced, bytes, None)
     }
 }
