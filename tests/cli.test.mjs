@@ -8,6 +8,7 @@ import { after, before, describe, test } from "node:test";
 
 import { Person } from "./cli/person.mjs";
 import { Client } from "./client/client.mjs";
+import { newSnippetId } from "./client/snippet.mjs";
 import { approve } from "./support/browser.mjs";
 import { PEOPLE, person } from "./support/github.mjs";
 import { startService } from "./support/harness.mjs";
@@ -21,7 +22,7 @@ let service, ada, grace, linus, signIn;
 const people = [];
 
 before(async () => {
-  service = await startService({ people: [...PEOPLE, person(1004, "mallory", "Mallory")] });
+  service = await startService({ people: [...PEOPLE, person(1004, "mallory", "Mallory"), person(1005, "jean", "Jean")] });
   [ada, grace, linus] = await Promise.all(["ada", "grace", "linus"].map((login) => Person.create(login)));
   people.push(ada, grace, linus);
   signIn = await ada.signIn(service);
@@ -215,6 +216,27 @@ describe("sharing and opening", () => {
       assert.equal(JSON.parse(err).error.code, "not-verified");
       assert.equal(out, "");
     }
+  });
+
+  test("what has expired is not opened, wherever it was kept", async () => {
+    let behind = 0;
+    const jean = await Client.signIn({
+      origin: service.url,
+      name: "jean's laptop",
+      clock: () => Math.floor(Date.now() / 1000) - behind,
+      approve: ({ verification_uri_complete }) => approve(verification_uri_complete, "jean"),
+    });
+    const team = await jean.join((await ada.json("team", "invite", TEAM)).link);
+    behind = 200; // made a while ago, for a while
+    const make = async (exp) => {
+      const file = join(grace.folder, "kept.osmynt");
+      writeFileSync(file, await jean.buildSnippet(await jean.read(team), newSnippetId(Date.now()), Buffer.from("kept\n"), { to: null, header: {}, exp }));
+      return grace.run(["open", file]);
+    };
+    assert.equal((await make(jean.now() + 3600)).out, "kept\n");
+    const { code, err, out } = await make(jean.now() + 100);
+    assert.deepEqual([code, out], [REFUSED, ""]);
+    assert.match(err, /expired/);
   });
 
   test("what is deleted is gone, and only its author or an admin may", async () => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use osmynt_core::snippet::{self, Base, Header, Kind, Lines, SUITE};
 use osmynt_core::statement::SnippetStatement;
-use osmynt_core::{DeviceId, Hash, SnippetId, TeamId, Time, Unverified, UserId, Verified, api, limits};
+use osmynt_core::{Code, DeviceId, Hash, Refusal, SnippetId, TeamId, Time, Unverified, UserId, Verified, api, limits};
 
 use crate::http::Request;
 use crate::keys::Signer;
@@ -399,9 +399,12 @@ impl Client {
 
     /// Verifies, then decrypts.
     fn open_bytes(&self, synced: &Synced, bytes: &[u8], expected: Option<SnippetId>) -> Result<Opened> {
-        let broken = |refusal: osmynt_core::Refusal| Error::tampered("the snippet", &refusal);
+        let broken = |refusal: Refusal| Error::tampered("the snippet", &refusal);
         let (compact, ciphertext) = snippet::split(bytes).map_err(broken)?;
         let statement = verify_snippet(&synced.view, &synced.people, compact, expected, None)?;
+        if statement.payload().exp.is_some_and(|exp| exp <= system::now()) {
+            return Err(Refusal::new(Code::Gone, "the snippet has expired").into());
+        }
         check_ciphertext(&statement, ciphertext)?;
         let key = self.content_key(&synced.view, &statement)?;
         let snippet = self.describe_snippet(&statement, &key, None, &self.logins()?)?;
