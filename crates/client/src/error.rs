@@ -10,7 +10,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What kind of failure it is: what a command turns into its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// A fault of this program or of the service.
+    /// A fault of this program, this machine or the service.
     Internal,
     /// What was asked for makes no sense as it stands.
     Usage,
@@ -24,7 +24,7 @@ pub enum Class {
     Tampered,
     /// It contradicts what is there, and trying again did not help.
     Conflict,
-    /// The service or the key store cannot be reached at the moment.
+    /// The service cannot be reached at the moment.
     Unavailable,
 }
 
@@ -118,8 +118,8 @@ impl Error {
             Self::SignInDenied | Self::SignInExpired | Self::UnknownDevice => Class::Refused,
             Self::NotFound { .. } | Self::NoKey { .. } => Class::NotFound,
             Self::Tampered { .. } => Class::Tampered,
-            Self::Unavailable { .. } | Self::KeyStore { .. } => Class::Unavailable,
-            Self::Home { .. } | Self::Internal { .. } => Class::Internal,
+            Self::Unavailable { .. } => Class::Unavailable,
+            Self::Home { .. } | Self::KeyStore { .. } | Self::Internal { .. } => Class::Internal,
             Self::Refused { code, .. } => match code {
                 Code::Unauthenticated => Class::NotSignedIn,
                 Code::NotFound | Code::Gone => Class::NotFound,
