@@ -18,6 +18,12 @@ test("the Worker links no code that decrypts", () => {
   assert.deepEqual(decrypts.filter((crate) => worker.has(crate)), []);
 });
 
+test("the Worker leaves signatures to Web Crypto", () => {
+  const worker = crates("osmynt-worker");
+  assert.deepEqual(["ecdsa", "rfc6979", "ring", "rsa"].filter((crate) => worker.has(crate)), []);
+  assert.ok(crates("osmynt-client").has("ecdsa"), "the search for such code finds it where it is");
+});
+
 test("the search for such code finds it where it is", () => {
   const client = crates("osmynt-client");
   assert.deepEqual(["aes-gcm", "hpke"].filter((crate) => client.has(crate)), ["aes-gcm", "hpke"]);

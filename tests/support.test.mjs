@@ -27,6 +27,7 @@ const ENCODINGS = {
   hexadecimal: (bytes) => bytes.toString("hex"),
   base64: (bytes) => bytes.toString("base64"),
   base64url: (bytes) => bytes.toString("base64url"),
+  "a box in a statement": (bytes) => Buffer.from(JSON.stringify({ ct: bytes.toString("base64url") })).toString("base64url"),
   "UTF-16": (bytes) => Buffer.from(bytes.toString("utf8"), "utf16le"),
   "a JSON string": (bytes) => JSON.stringify({ content: bytes.toString("utf8") }),
   "a URL": (bytes) => `/x?y=${encodeURIComponent(bytes.toString("utf8"))}`,

@@ -39,7 +39,7 @@ export async function dump(service) {
 
 /**
  * Looks for needles, each `{ name, bytes }` or a string, as they are and in the encodings they could hide in: hexadecimal, base64 and
- * base64url at each of the three alignments, UTF-16, percent-encoding and JSON escapes. Gives the hits as `{ name, form, where }`.
+ * base64url at each of the three alignments and both once more inside of either, UTF-16, percent-encoding and JSON escapes. Gives the hits as `{ name, form, where }`.
  */
 export function search({ parts }, needles) {
   const hits = [];
@@ -125,11 +125,9 @@ function forms(bytes) {
     { form: "hexadecimal", pattern: Buffer.from(bytes.toString("hex")) },
     { form: "hexadecimal", pattern: Buffer.from(bytes.toString("hex").toUpperCase()) },
   ];
-  for (const alignment of [0, 1, 2]) {
-    for (const alphabet of ["base64", "base64url"]) {
-      found.push({ form: `${alphabet} at ${alignment}`, pattern: Buffer.from(base64Inside(bytes, alignment, alphabet)) });
-    }
-  }
+  // A sealed box stands as base64url in a statement's payload, which is base64url again.
+  const once = base64Forms(bytes);
+  found.push(...once, ...once.flatMap(({ form, pattern }) => base64Forms(pattern).map((twice) => ({ ...twice, form: `${form} in ${twice.form}` }))));
   if (isText(bytes)) {
     const text = bytes.toString("utf8");
     found.push({ form: "UTF-16", pattern: Buffer.from(text, "utf16le") });
@@ -139,6 +137,12 @@ function forms(bytes) {
   }
   const seen = new Set();
   return found.filter(({ pattern }) => !seen.has(pattern.toString("latin1")) && seen.add(pattern.toString("latin1")));
+}
+
+function base64Forms(bytes) {
+  return ["base64", "base64url"].flatMap((alphabet) =>
+    [0, 1, 2].map((alignment) => ({ form: `${alphabet} at ${alignment}`, pattern: Buffer.from(base64Inside(bytes, alignment, alphabet)) })),
+  );
 }
 
 /** The characters that every base64 text has which contains these bytes at an offset of `alignment` modulo 3. */

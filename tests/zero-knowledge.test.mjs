@@ -1,0 +1,50 @@
+// What the service knows of what people share: nothing that a search of every store and of its log would find.
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import { Person } from "./cli/person.mjs";
+import { dump, needlesOf, search } from "./support/dump.mjs";
+import { startService } from "./support/harness.mjs";
+
+const NAMES = { team: "Lighthouse keepers", renamed: "Harbour pilots", title: "How the lamp turns", letter: "Only for grace", file: "fresnel_lens.rs" };
+let service, ada, grace;
+
+before(async () => {
+  service = await startService();
+  [ada, grace] = [await Person.create("ada"), await Person.create("grace")];
+  for (const person of [ada, grace]) assert.equal((await person.signIn(service)).code, 0);
+});
+
+after(async () => {
+  await service?.dispose();
+  for (const { folder } of [ada, grace]) rmSync(folder, { recursive: true, force: true });
+});
+
+test("nothing that is at rest or in the log tells what was shared, or what the team is called", async () => {
+  await ada.json("team", "new", NAMES.team);
+  const { link } = await ada.json("team", "invite", NAMES.team);
+  await grace.json("team", "join", link);
+  const code = "pub fn focal_length(radius: f64, index: f64) -> f64 {\n    radius / (index - 1.0)\n}\n";
+  const bytes = randomBytes(70_000);
+  writeFileSync(join(ada.folder, NAMES.file), code);
+  writeFileSync(join(ada.folder, "readings.bin"), bytes);
+  const shared = [
+    await ada.json("share", NAMES.file, "--team", NAMES.team, "--title", NAMES.title),
+    await ada.json("share", "readings.bin", "--team", NAMES.team),
+    await ada.json("share", NAMES.file, "--to", "grace", "--title", NAMES.letter),
+  ];
+  for (const [at, content] of [Buffer.from(code), bytes, Buffer.from(code)].entries()) {
+    assert.deepEqual((await grace.run(["open", shared[at].snippet])).bytes, content, "it did go through the service");
+  }
+  await ada.json("team", "rename", NAMES.team, NAMES.renamed);
+  await ada.json("delete", shared[1].snippet);
+
+  const stores = await dump(service);
+  assert.ok(search(stores, [shared[0].snippet]).length > 0, "a control: an id that the service does hold is found");
+  const secret = { name: "the invitation's secret", bytes: Buffer.from(link.slice(link.indexOf("#v1.") + 4)) };
+  const needles = [...Object.values(NAMES), secret, ...needlesOf("the code", Buffer.from(code)), ...needlesOf("the bytes", bytes)];
+  assert.deepEqual(search(stores, needles).map(({ name, form, where }) => `${name}, ${form}, in ${where}`), []);
+});
