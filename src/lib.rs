@@ -9,6 +9,8 @@
 //! | [`auth`] | who calls, by one D1 query a request |
 //! | [`signin`] | handshakes, the pages in the browser, tokens |
 //! | [`me`] | the caller's own account, user log and prekey |
+//! | [`sessions`] | the caller's sessions, and what happened to their account |
+//! | [`account`] | the whole of the caller's account: export and deletion |
 //! | [`team`] | teams: the Durable Object and the routes in front of it |
 //! | [`snippets`] | snippets: from the wire to R2 and back |
 //! | [`db`] | every statement of SQL that D1 runs |
@@ -21,6 +23,7 @@
 // A handler is async whether or not it waits, so that the table of routes holds handlers of one shape.
 #![expect(clippy::unused_async)]
 
+mod account;
 mod auth;
 mod config;
 mod crypto;
@@ -29,6 +32,7 @@ mod me;
 mod pages;
 mod problem;
 mod routes;
+mod sessions;
 mod signin;
 mod snippets;
 mod streams;

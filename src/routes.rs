@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::db::With;
 use crate::problem::Problem;
 use crate::tokens::Issuer;
-use crate::{me, pages, signin, snippets, team};
+use crate::{account, me, pages, sessions, signin, snippets, team};
 use Access::{AnyDevice, AnyMember, AnyVisitor, Anybody, Device, Page};
 
 /// Every route of the service, as in section 10 of the protocol.
@@ -39,6 +39,12 @@ const ROUTES: &[Route] = &[
     get("/v1/me",                               AnyDevice(|call, caller| Box::pin(me::show(call, caller)))),
     get("/v1/me/log",                           AnyDevice(|call, caller| Box::pin(me::log(call, caller)))),
     post("/v1/me/log",                          AnyDevice(|call, caller| Box::pin(me::append(call, caller)))),
+    get("/v1/me/sessions",                      Device(|call, caller| Box::pin(sessions::list(call, caller)))),
+    delete("/v1/me/sessions",                   Device(|call, caller| Box::pin(sessions::end_all(call, caller)))),
+    delete("/v1/me/sessions/{session}",         AnyDevice(|call, caller| Box::pin(sessions::end(call, caller)))),
+    get("/v1/me/events",                        Device(|call, caller| Box::pin(sessions::events(call, caller)))),
+    get("/v1/me/export",                        Device(|call, caller| Box::pin(account::export(call, caller)))),
+    delete("/v1/me",                            AnyDevice(|call, caller| Box::pin(account::delete(call, caller)))),
     put("/v1/me/prekey",                        Device(|call, caller| Box::pin(me::renew_prekey(call, caller)))),
 
     // Teams.

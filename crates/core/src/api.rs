@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::teamlog::{Policy, Role};
-use crate::{Code, DeviceId, Envelope, Hash, Head, InviteId, Refusal, SnippetId, TeamId, Time, UserId};
+use crate::{Bytes, Code, DeviceId, Envelope, Hash, Head, InviteId, Refusal, SnippetId, TeamId, Time, UserId};
 
 macro_rules! body {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field:meta])* $member:ident: $type:ty,)* })*) => {$(
@@ -98,6 +98,54 @@ body! {
         entries: Vec<String>,
         /// One `osmynt-prekey+jws` for each device that they add.
         prekeys: Vec<String>,
+    }
+
+    /// `GET /v1/me/sessions`
+    MySessions {
+        /// The open sessions, newest first.
+        sessions: Vec<MySession>,
+    }
+
+    /// An open session: a device that is signed in.
+    MySession {
+        /// Which.
+        id: String,
+        /// The device.
+        device: DeviceId,
+        /// What the device called itself when it signed in.
+        name: String,
+        /// When it signed in.
+        #[serde(with = "crate::time::rfc3339")]
+        created_at: Time,
+        /// When it got its present tokens.
+        #[serde(with = "crate::time::rfc3339")]
+        refreshed_at: Time,
+        /// When it ends at the latest.
+        #[serde(with = "crate::time::rfc3339")]
+        expires_at: Time,
+        /// Whether it is the one that asks.
+        current: bool,
+    }
+
+    /// `GET /v1/me/events`
+    AccountEvents {
+        /// Newest first.
+        events: Vec<AccountEvent>,
+        /// What to ask for next (`cursor`), if there is more.
+        next: Option<String>,
+    }
+
+    /// Something that happened to the caller's account.
+    AccountEvent {
+        /// When.
+        #[serde(with = "crate::time::rfc3339")]
+        at: Time,
+        /// What.
+        r#type: AccountEventType,
+        /// The device that it was about.
+        device: Option<DeviceId>,
+        /// The session that it was about.
+        session: Option<String>,
     }
 
     /// `PUT /v1/me/prekey`
@@ -285,8 +333,10 @@ pub enum TokenRequest {
     /// RFC 6749 section 6.
     #[serde(rename = "refresh_token")]
     RefreshToken {
-        /// From [`Tokens`].
+        /// From [`Tokens`], the latest.
         refresh_token: String,
+        /// Made anew for each refresh, and sent again with a repetition whose answer was lost.
+        idempotency_key: Bytes<16>,
     },
 }
 
@@ -294,20 +344,38 @@ pub enum TokenRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tokens {
-    /// `Bearer`.
+    /// `DPoP`: requests prove that they come from the device.
     pub token_type: String,
     /// For `Authorization`.
     pub access_token: String,
     /// Seconds until it ends.
     pub expires_in: u64,
-    /// For the next access token; only with the first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refresh_token: Option<String>,
-    /// Seconds until that ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refresh_expires_in: Option<u64>,
+    /// For the next tokens; the one before is worth nothing now.
+    pub refresh_token: String,
+    /// Seconds until that ends: with the session.
+    pub refresh_expires_in: u64,
     /// Who signed in.
     pub user: UserId,
+}
+
+/// What can happen to an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccountEventType {
+    /// A device signed in: a session began.
+    SignedIn,
+    /// A session ended itself.
+    SignedOut,
+    /// A session was ended by another.
+    SessionRevoked,
+    /// A refresh token was used twice, so one of the two users had stolen it. The session ended.
+    RefreshReused,
+    /// A device was added to the user log.
+    DeviceAdded,
+    /// A device was revoked.
+    DeviceRevoked,
+    /// The account was started over with this device.
+    IdentityReset,
 }
 
 impl From<&Refusal> for Problem {

@@ -14,6 +14,7 @@
 
 pub mod api;
 pub mod b64u;
+pub mod dpop;
 mod error;
 mod ids;
 mod jwk;

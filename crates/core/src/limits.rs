@@ -40,6 +40,14 @@ pub const EPOCH_AGE_SECONDS: core::ops::RangeInclusive<u64> = 3600..=31_536_000;
 pub const PAGE: usize = 100;
 /// Seconds that a statement's `iat` may differ from the time of its receipt.
 pub const CLOCK_SKEW: u64 = 300;
+/// Seconds that the `iat` of a DPoP proof may differ from the time of its receipt.
+pub const PROOF_SKEW: u64 = 60;
+/// Bytes of a DPoP proof.
+pub const PROOF_BYTES: usize = 4096;
+/// Bytes of a DPoP proof's `jti`.
+pub const PROOF_ID_BYTES: usize = 64;
+/// Polls of a handshake with a wrong verifier, of which the last ends it.
+pub const WRONG_VERIFIERS: u32 = 5;
 /// Characters of a device's name.
 pub const DEVICE_NAME_CHARS: usize = 64;
 /// Seconds from the start of a handshake to its end.
@@ -48,7 +56,7 @@ pub const HANDSHAKE_SECONDS: u64 = 300;
 pub const POLL_SECONDS: u64 = 2;
 /// Seconds that an access token is valid for.
 pub const ACCESS_SECONDS: u64 = 12 * 3600;
-/// Seconds that a refresh token is valid for.
+/// Seconds from a sign-in to the end of its session and of all its refresh tokens.
 pub const REFRESH_SECONDS: u64 = 30 * 24 * 3600;
 /// The largest integer that a statement may hold: 2^53 - 1, the largest that every JSON reader keeps exact.
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;
