@@ -1,4 +1,8 @@
-//! Who calls: from `Authorization` to a caller, by one D1 query a request.
+//! Who calls: from `Authorization` and `DPoP` to a caller, by one round trip to D1 a request.
+//!
+//! A handler that wants to know its caller is given one by the router, which gets it here: there is no other way to make a
+//! [`Caller`], and none to make one without token, proof, session and device having been checked. What costs nothing is
+//! checked first; D1 is asked once, for everything.
 //!
 //! The query also answers what every route of a team asks first: is the caller a member? So a stranger is turned away
 //! before anything is written or a Durable Object wakes up.
@@ -7,8 +11,10 @@ use osmynt_core::teamlog::Role;
 use osmynt_core::{Code, DeviceId, PublicKey, TeamId, UserId, api};
 use worker::Headers;
 
-use crate::db::{CallerRow, Db, With};
+use crate::db::{CallerRow, Db, Found, Session, With};
+use crate::limits;
 use crate::problem::Problem;
+use crate::proof::{self, Proven};
 use crate::routes::Call;
 use crate::tokens::{Access, TokenError};
 
@@ -16,6 +22,7 @@ use crate::tokens::{Access, TokenError};
 pub(crate) struct Caller {
     pub(crate) user: UserId,
     pub(crate) device: DeviceId,
+    pub(crate) session: String,
     /// The device's signing key.
     pub(crate) key: PublicKey,
     /// Whether the device is active in the user's log: it is not before it has been added.
@@ -80,31 +87,59 @@ pub(crate) async fn visitor(call: &Call) -> Result<Visitor, Problem> {
 }
 
 fn active(caller: Caller) -> Result<Caller, Problem> {
-    if caller.active {
-        Ok(caller)
-    } else {
-        Err(Problem::new(Code::Forbidden, "This device is not in your user log yet: add it first, by POST /v1/me/log."))
+    caller.settled()?;
+    Ok(caller)
+}
+
+impl Caller {
+    /// Refused with `forbidden` unless the device is active in its user's log.
+    pub(crate) fn settled(&self) -> Result<(), Problem> {
+        if self.active {
+            Ok(())
+        } else {
+            let detail = "This device is not in your user log yet: add it first, by POST /v1/me/log.";
+            Err(Problem::new(Code::Forbidden, detail))
+        }
     }
 }
 
+/// 1. The access token is this service's, and its time is not over.
+/// 2. The proof is about this request and token, and made by the device that the token was given to.
+/// 3. The device does not ask too often (`rate-limited`).
+/// 4. The session is open, the token is of its latest generation, the device was not revoked, and the proof is new.
 async fn look_up(call: &Call, team: Option<TeamId>, with: With) -> Result<(Caller, CallerRow), Problem> {
-    let token = bearer(call.request.headers())?;
+    // 1
+    let token = access_token(call.request.headers())?;
     let claims = call.issuer().open::<Access>(&token, call.now).map_err(|error| {
-        let detail = match error {
+        unauthenticated(match error {
             TokenError::Expired => "The access token has expired: refresh it.",
             TokenError::Invalid => "This is not an access token of this service.",
-        };
-        Problem::new(Code::Unauthenticated, detail)
+        })
     })?;
-    let (user, device) = (claims.sub, claims.cnf.jkt);
-    let row = Db::open(&call.env)?.caller(&claims.sid, user, device, team, with, call.now).await?;
-    let row = row.ok_or_else(|| {
-        Problem::new(Code::Unauthenticated, "The session has ended, or its device was revoked: sign in again.")
-    })?;
+    let Access { sub: user, sid, generation, cnf } = claims;
+    // 2
+    let Proven { device, key, proof } = proof::of(call, Some(&token)).await?;
+    if device != cnf.jkt {
+        return Err(unauthenticated("The proof is by another device than the access token is for."));
+    }
+    // 3
+    limits::by_device(call, device).await?;
+    // 4
+    let session = Session { id: &sid, user, device, generation };
+    let row = match Db::open(&call.env)?.caller(session, &proof, team, with, call.now).await? {
+        Found::Caller(row) => *row,
+        Found::Nobody => {
+            let detail = "The session has ended, its tokens were replaced, or its device was revoked: use the latest tokens, \
+                          or sign in again.";
+            return Err(unauthenticated(detail));
+        }
+        Found::Replay => return Err(unauthenticated("This proof was used before: sign a new one for each request.")),
+    };
     let caller = Caller {
         user,
         device,
-        key: row.key()?,
+        session: sid,
+        key,
         active: row.active(),
         log: row.log(),
         profile: api::Profile {
@@ -117,13 +152,17 @@ async fn look_up(call: &Call, team: Option<TeamId>, with: With) -> Result<(Calle
     Ok((caller, row))
 }
 
-/// RFC 6750 section 2.1.
-fn bearer(headers: &Headers) -> Result<String, Problem> {
+/// RFC 9449 section 7.1. A token that is bound to a key is not taken without its proof, so not as `Bearer`.
+fn access_token(headers: &Headers) -> Result<String, Problem> {
     headers
         .get("Authorization")?
         .and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim().to_owned())
+            scheme.eq_ignore_ascii_case("DPoP").then(|| token.trim().to_owned())
         })
-        .ok_or_else(|| Problem::new(Code::Unauthenticated, "Send an access token: `Authorization: Bearer …`."))
+        .ok_or_else(|| unauthenticated("Send an access token, `Authorization: DPoP …`, and a proof for it."))
+}
+
+fn unauthenticated(detail: &'static str) -> Problem {
+    Problem::new(Code::Unauthenticated, detail)
 }

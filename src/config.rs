@@ -3,6 +3,7 @@
 use worker::{Env, Url};
 
 use crate::problem::Problem;
+use crate::tokens::Secrets;
 
 /// RFC 7518 section 3.2: a key for HS256 has at least as many bits as the hash.
 const JWT_SECRET_BYTES: usize = 32;
@@ -12,7 +13,7 @@ pub(crate) struct Config {
     /// Where people reach the service, without a slash at the end; also the issuer of its tokens.
     pub(crate) origin: String,
     pub(crate) github: GitHub,
-    pub(crate) jwt_secret: Vec<u8>,
+    pub(crate) secrets: Secrets,
 }
 
 /// The identity provider: GitHub, or a stand-in for it in tests and local runs.
@@ -47,12 +48,18 @@ impl Config {
             }
             Ok(url.as_str().trim_end_matches('/').to_owned())
         };
-        let jwt_secret = required("JWT_SECRET")?.into_bytes();
-        if jwt_secret.len() < JWT_SECRET_BYTES {
-            return Err(format!(
-                "JWT_SECRET has fewer than {JWT_SECRET_BYTES} bytes: make one with `openssl rand -base64 48`"
-            ));
-        }
+        let long_enough = |name: &str, secret: String| {
+            if secret.len() < JWT_SECRET_BYTES {
+                let why = format!("{name} has fewer than {JWT_SECRET_BYTES} bytes");
+                return Err(format!("{why}: make one with `openssl rand -base64 48`"));
+            }
+            Ok(secret.into_bytes())
+        };
+        let previous = setting("JWT_SECRET_PREVIOUS").filter(|secret| !secret.is_empty());
+        let secrets = Secrets {
+            current: long_enough("JWT_SECRET", required("JWT_SECRET")?)?,
+            previous: previous.map(|secret| long_enough("JWT_SECRET_PREVIOUS", secret)).transpose()?,
+        };
         Ok(Self {
             origin: base("ORIGIN")?,
             github: GitHub {
@@ -61,7 +68,7 @@ impl Config {
                 client_id: required("GITHUB_CLIENT_ID")?,
                 client_secret: required("GITHUB_CLIENT_SECRET")?,
             },
-            jwt_secret,
+            secrets,
         })
     }
 }
@@ -96,8 +103,10 @@ mod tests {
 
     #[test]
     fn a_jwt_secret_of_less_than_32_bytes_is_refused_and_said_so() {
-        let error = Config::parse(settings(("JWT_SECRET", "0123456789abcdef0123456789abcde"))).err().unwrap();
-        assert!(error.contains("JWT_SECRET") && error.contains("32 bytes"), "{error}");
+        for name in ["JWT_SECRET", "JWT_SECRET_PREVIOUS"] {
+            let error = Config::parse(settings((name, "0123456789abcdef0123456789abcde"))).err().unwrap();
+            assert!(error.starts_with(&format!("{name} has fewer than 32 bytes")), "{error}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) async fn verify<T: Payload>(statement: Unverified<T>, key: &PublicKey
 }
 
 /// True when `signature` (r ‖ s, RFC 7518 section 3.4) over `message` was made with `key`'s private half.
-async fn es256(key: &PublicKey, signature: &[u8; 64], message: &[u8]) -> worker::Result<bool> {
+pub(crate) async fn es256(key: &PublicKey, signature: &[u8; 64], message: &[u8]) -> worker::Result<bool> {
     let subtle = subtle()?;
     let algorithm = EcKeyImportParams::new("ECDSA");
     algorithm.set_named_curve("P-256");

@@ -6,7 +6,9 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`routes`] | the index of the API: method, path, who may call, handler |
-//! | [`auth`] | who calls, by one D1 query a request |
+//! | [`auth`] | who calls, by token, proof and one round trip to D1 |
+//! | [`proof`] | proofs of possession (DPoP) |
+//! | [`limits`] | how many requests one address or device may send |
 //! | [`signin`] | handshakes, the pages in the browser, tokens |
 //! | [`me`] | the caller's own account, user log and prekey |
 //! | [`sessions`] | the caller's sessions, and what happened to their account |
@@ -14,6 +16,7 @@
 //! | [`team`] | teams: the Durable Object and the routes in front of it |
 //! | [`snippets`] | snippets: from the wire to R2 and back |
 //! | [`db`] | every statement of SQL that D1 runs |
+//! | [`sweep`] | what time has made worthless |
 //! | [`crypto`] | ES256 and random bytes, by the runtime's Web Crypto |
 //! | [`tokens`] | JWTs, each for one purpose |
 //! | [`pages`] | the HTML that people see |
@@ -28,21 +31,30 @@ mod auth;
 mod config;
 mod crypto;
 mod db;
+mod limits;
 mod me;
 mod pages;
 mod problem;
+mod proof;
 mod routes;
 mod sessions;
 mod signin;
 mod snippets;
 mod streams;
+mod sweep;
 mod team;
 mod tokens;
 
-use worker::{Context, Env, Request, Response, event};
+use worker::{Context, Env, Request, Response, ScheduleContext, ScheduledEvent, event};
 
 /// Answers one request. Never an error: whatever fails becomes a problem or a page.
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, _context: Context) -> worker::Result<Response> {
     routes::serve(request, env).await
+}
+
+/// Tidies up.
+#[event(scheduled)]
+async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
+    sweep::run(&env).await;
 }

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use osmynt_core::api::{AppendToMyLog, Me, MyDevice, MyLog, RenewPrekey, UserLogHead};
+use osmynt_core::api::{AccountEventType, AppendToMyLog, Me, MyDevice, MyLog, RenewPrekey, UserLogHead};
 use osmynt_core::limits::{ENTRIES_PER_COMMIT, PAGE};
 use osmynt_core::statement::{DeviceStatement, PrekeyStatement, UserEntry};
-use osmynt_core::userlog::UserLog;
+use osmynt_core::userlog::{UserEvent, UserLog};
 use osmynt_core::{Code, DeviceId, PublicKey, Time, Unverified, UserId, Verified};
 use worker::Response;
 
 use crate::auth::Caller;
 use crate::crypto;
-use crate::db::{Append, ChangedDevice, Db, LogRow, NewEntry};
+use crate::db::{Append, ChangedDevice, Db, LogRow, NewEntry, NewEvent};
 use crate::problem::Problem;
 use crate::routes::Call;
 
@@ -82,7 +82,14 @@ pub(crate) async fn append(mut call: Call, caller: Caller) -> Result<Response, P
         }
     });
     let log = head(&log)?;
-    let append = Append { user: caller.user, entries: entries.collect(), log: log.clone(), devices: devices.collect() };
+    let append = Append {
+        user: caller.user,
+        entries: entries.collect(),
+        log: log.clone(),
+        devices: devices.collect(),
+        events: taken.iter().filter_map(event).collect(),
+        now: received_at,
+    };
     if !db.append(&append).await? {
         return Err(Problem::new(Code::StaleLog, "Another device was faster. Read the log again, rebuild, retry."));
     }
@@ -182,6 +189,17 @@ async fn check_prekey(
     }
     said.iat.check_claimed(received_at)?;
     crypto::verify(prekey, key).await
+}
+
+/// What an entry means for the account.
+fn event(entry: &Verified<UserEntry>) -> Option<NewEvent> {
+    let added = |device: &str| Unverified::<DeviceStatement>::parse(device).ok().map(|device| DeviceId(device.kid()));
+    let (r#type, device) = match &entry.payload().event {
+        UserEvent::DeviceAdded { device } => (AccountEventType::DeviceAdded, added(device)?),
+        UserEvent::IdentityReset { device } => (AccountEventType::IdentityReset, added(device)?),
+        UserEvent::DeviceRevoked { device } => (AccountEventType::DeviceRevoked, *device),
+    };
+    Some(NewEvent { r#type, device })
 }
 
 fn head(log: &UserLog) -> Result<UserLogHead, Problem> {

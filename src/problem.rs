@@ -13,6 +13,8 @@ pub(crate) struct Problem {
     pub(crate) refusal: Refusal,
     /// For whoever runs the service.
     pub(crate) internal: Option<String>,
+    /// After how many seconds the same request may succeed, if that is known.
+    pub(crate) retry_after: Option<u32>,
 }
 
 impl Problem {
@@ -24,12 +26,18 @@ impl Problem {
     /// The service's fault: `internal` goes to the log, the caller learns nothing but that.
     pub(crate) fn internal(internal: impl Into<String>) -> Self {
         let detail = "The service failed. Retry later; if it stays so, tell whoever runs the service.";
-        Self { refusal: Refusal::new(Code::Internal, detail), internal: Some(internal.into()) }
+        Self { refusal: Refusal::new(Code::Internal, detail), internal: Some(internal.into()), retry_after: None }
     }
 
     /// Something that the service depends on failed; the same request may succeed later.
     pub(crate) fn unavailable(detail: impl Into<Cow<'static, str>>, internal: impl Into<String>) -> Self {
-        Self { refusal: Refusal::new(Code::Unavailable, detail), internal: Some(internal.into()) }
+        Self { refusal: Refusal::new(Code::Unavailable, detail), internal: Some(internal.into()), retry_after: None }
+    }
+
+    /// Too many requests. `retry_after` is in seconds.
+    pub(crate) fn rate_limited(retry_after: u32) -> Self {
+        let refusal = Refusal::new(Code::RateLimited, "Too many requests. Wait a minute, then go on.");
+        Self { refusal, internal: None, retry_after: Some(retry_after) }
     }
 
     /// It does not exist, or is none of the caller's business; the two look the same.
@@ -42,8 +50,8 @@ impl Problem {
         let headers = Headers::new();
         headers.set("Content-Type", "application/problem+json")?;
         if self.refusal.code == Code::Unauthenticated {
-            // RFC 9110 section 11.6.1 wants a challenge with every 401.
-            headers.set("WWW-Authenticate", "Bearer")?;
+            // RFC 9110 section 11.6.1 wants a challenge with every 401; RFC 9449 section 7.1 says what is in it.
+            headers.set("WWW-Authenticate", r#"DPoP algs="ES256""#)?;
         }
         let body = serde_json::to_vec(&api::Problem::from(&self.refusal))?;
         Ok(ResponseBuilder::new().with_status(self.refusal.code.status()).with_headers(headers).fixed(body))
@@ -52,7 +60,7 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, internal: None }
+        Self { refusal, internal: None, retry_after: None }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::db::With;
 use crate::problem::Problem;
 use crate::tokens::Issuer;
-use crate::{account, me, pages, sessions, signin, snippets, team};
+use crate::{account, limits, me, pages, sessions, signin, snippets, team};
 use Access::{AnyDevice, AnyMember, AnyVisitor, Anybody, Device, Page};
 
 /// Every route of the service, as in section 10 of the protocol.
@@ -69,7 +69,7 @@ const ROUTES: &[Route] = &[
 enum Access {
     /// A person in a browser. What goes wrong is shown as a page.
     Page(fn(Call) -> Answer),
-    /// No token is needed.
+    /// No token is needed. Limited by address, as pages are.
     Anybody(fn(Call) -> Answer),
     /// Any device with an open session, also one that is not in its user's log yet.
     AnyDevice(fn(Call, Caller) -> Answer),
@@ -119,6 +119,17 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// The method, as it was sent.
+    pub(crate) fn method(&self) -> String {
+        // Not `Request::method`, which takes what it does not know for GET.
+        self.request.inner().method()
+    }
+
+    /// Where people and clients send this request, without the query.
+    pub(crate) fn address(&self) -> String {
+        format!("{}{}", self.config.origin, self.url.path())
+    }
+
     /// The team in the path. A text that is no id names a team that does not exist.
     pub(crate) fn team(&self) -> Result<TeamId, Problem> {
         self.param("team").map_err(|_| Problem::not_found())
@@ -126,8 +137,12 @@ impl Call {
 
     /// A segment of the path, by its name in the pattern. `invalid-request` if it is not one.
     pub(crate) fn param<T: FromStr<Err = Refusal>>(&self, name: &str) -> Result<T, Problem> {
-        let found = self.params.iter().find(|(param, _)| *param == name);
-        Ok(found.map_or("", |(_, value)| value).parse()?)
+        Ok(self.segment(name).parse()?)
+    }
+
+    /// A segment of the path as it stands there, by its name in the pattern.
+    pub(crate) fn segment(&self, name: &str) -> &str {
+        self.params.iter().find(|(param, _)| *param == name).map_or("", |(_, value)| value)
     }
 
     /// A query parameter; none if it is absent. `invalid-request` if it is not what it should be.
@@ -173,7 +188,7 @@ impl Call {
 
     /// Mints and opens tokens.
     pub(crate) fn issuer(&self) -> Issuer<'_> {
-        Issuer::new(&self.config.jwt_secret, &self.config.origin)
+        Issuer::new(&self.config.secrets, &self.config.origin)
     }
 
     async fn body(&mut self) -> Result<Vec<u8>, Problem> {
@@ -225,7 +240,10 @@ pub(crate) async fn serve(request: Request, env: Env) -> worker::Result<Response
             if let Some(internal) = &problem.internal {
                 console_error!("{}", to_json(&Fault { route: pattern, code: problem.refusal.code.as_str(), internal }));
             }
-            let response = if is_page { pages::problem(&problem)? } else { problem.response()? };
+            let mut response = if is_page { pages::problem(&problem)? } else { problem.response()? };
+            if let Some(seconds) = problem.retry_after {
+                response.headers_mut().set("Retry-After", &seconds.to_string())?;
+            }
             (response, Some(problem.refusal.code.as_str()))
         }
     };
@@ -242,7 +260,10 @@ async fn run(route: &Route, params: Params, request: Request, env: Env, now: u64
     // The Workers clock counts milliseconds.
     let call = Call { request, env, config, now: Time(now / 1000), url, params };
     match &route.access {
-        Page(handler) | Anybody(handler) => handler(call).await,
+        Page(handler) | Anybody(handler) => {
+            limits::by_address(&call).await?;
+            handler(call).await
+        }
         AnyDevice(handler) => {
             let caller = auth::session(&call).await?;
             handler(call, caller).await
@@ -348,7 +369,7 @@ mod tests {
         for path in ["", "/v1", "/v1/me/", "/v1/me/log/x", "/v1/teams/", "/v1/teams//log", "//v1/me", "/V1/me"] {
             assert_eq!(pattern_of("GET", path), None, "{path}");
         }
-        assert_eq!(pattern_of("DELETE", "/v1/me"), None);
+        assert_eq!(pattern_of("PUT", "/v1/me"), None);
     }
 
     #[test]
@@ -359,6 +380,35 @@ mod tests {
         for text in ["", "-1", "+1", "01", "1.0", "1e3", " 1", "9007199254740992", "99999999999999999999"] {
             assert!(text.parse::<Integer>().is_err(), "{text:?}");
         }
+    }
+
+    /// The table of proofs in tests/ is made from this file, so that a route cannot be without its row there.
+    #[test]
+    fn the_list_of_routes_for_other_tests_is_this_table() {
+        #[derive(Serialize)]
+        struct Row<'a> {
+            method: &'a str,
+            pattern: &'a str,
+            access: &'a str,
+        }
+        let rows = ROUTES.iter().map(|Route { method, pattern, access }| {
+            let access = match access {
+                Page(_) => "Page",
+                Anybody(_) => "Anybody",
+                AnyDevice(_) => "AnyDevice",
+                Device(_) => "Device",
+                AnyMember(..) => "AnyMember",
+                AnyVisitor(_) => "AnyVisitor",
+            };
+            to_json(&Row { method: method.as_ref(), pattern, access })
+        });
+        let text = format!("[\n  {}\n]\n", rows.collect::<Vec<_>>().join(",\n  "));
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/routes.json");
+        if std::env::var_os("OSMYNT_WRITE_ROUTES").is_some() {
+            std::fs::write(file, &text).unwrap();
+        }
+        let kept = std::fs::read_to_string(file).unwrap_or_default();
+        assert_eq!(kept, text, "run this test with OSMYNT_WRITE_ROUTES=1 to write the file anew");
     }
 
     #[test]

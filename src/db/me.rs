@@ -4,6 +4,7 @@ use osmynt_core::{DeviceId, PublicKey, Time, UserId, api};
 use serde::{Deserialize, Serialize};
 use worker::query;
 
+use super::sessions::NewEvent;
 use super::{Db, Returned, all, first, is_conflict};
 use crate::problem::Problem;
 
@@ -23,7 +24,8 @@ impl Db {
     /// Appends to a user's log and brings the rows that follow from it up to date, all or nothing. False if another
     /// append was faster: its entry then has the place of the first of these.
     pub(crate) async fn append(&self, append: &Append<'_>) -> Result<bool, Problem> {
-        let Append { user, entries, log, devices } = append;
+        let Append { user, entries, log, devices, events, now } = append;
+        let events = self.keep_events(*user, events, *now)?;
         let entries = query!(
             &self.0,
             "INSERT INTO user_log (user, seq, jws, received_at)
@@ -51,7 +53,7 @@ impl Db {
             user,
             serde_json::to_string(devices)?,
         )?;
-        match self.0.batch(vec![entries, head, devices]).await {
+        match self.0.batch(vec![entries, head, devices, events]).await {
             Ok(_) => Ok(true),
             Err(error) if is_conflict(&error, "user_log") => Ok(false),
             Err(error) => Err(error.into()),
@@ -101,6 +103,9 @@ pub(crate) struct Append<'a> {
     pub(crate) log: api::UserLogHead,
     /// The devices that they change.
     pub(crate) devices: Vec<ChangedDevice<'a>>,
+    /// What that means for the account.
+    pub(crate) events: Vec<NewEvent>,
+    pub(crate) now: Time,
 }
 
 #[derive(Serialize)]

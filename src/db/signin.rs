@@ -1,5 +1,7 @@
 //! Sign-in: what people decided about handshakes, and the sessions that came of it.
 
+use osmynt_core::api::AccountEventType;
+use osmynt_core::limits::WRONG_VERIFIERS;
 use osmynt_core::{DeviceId, PublicKey, Time, UserId};
 use serde::Deserialize;
 use worker::query;
@@ -22,8 +24,8 @@ impl Db {
 
     /// Records that a person confirmed a handshake, and who they are. False if it was decided before; then nothing is.
     pub(crate) async fn approve(&self, handshake: &NewHandshake<'_>, person: &Person<'_>) -> Result<bool, Problem> {
-        let Person { new_id, github_id, login, name, avatar_url } = *person;
-        let NewHandshake { id, device, jwk, now } = *handshake;
+        let Person { new_id, github_id, login, name: full_name, avatar_url } = *person;
+        let NewHandshake { id, device, jwk, name, now } = *handshake;
         let user = query!(
             &self.0,
             "INSERT INTO users (id, github_id, login, name, avatar_url, created_at)
@@ -33,21 +35,22 @@ impl Db {
             new_id,
             github_id,
             login,
-            name,
+            full_name,
             avatar_url,
             now,
             id,
         )?;
         let decision = query!(
             &self.0,
-            "INSERT INTO handshakes (id, device, jwk, user, decided_at)
-             SELECT ?1, ?2, ?3, id, ?5 FROM users WHERE github_id = ?4
+            "INSERT INTO handshakes (id, device, jwk, user, decided_at, name)
+             SELECT ?1, ?2, ?3, id, ?5, ?6 FROM users WHERE github_id = ?4
              ON CONFLICT (id) DO NOTHING RETURNING id",
             id,
             device,
             serde_json::to_string(jwk)?,
             github_id,
             now,
+            name,
         )?;
         let results = self.0.batch(vec![user, decision]).await?;
         Ok(results.last().map(rows::<Returned>).transpose()?.is_some_and(|rows| !rows.is_empty()))
@@ -55,7 +58,7 @@ impl Db {
 
     /// Records that a person refused a handshake. False if it was decided before.
     pub(crate) async fn deny(&self, handshake: &NewHandshake<'_>) -> Result<bool, Problem> {
-        let NewHandshake { id, device, jwk, now } = *handshake;
+        let NewHandshake { id, device, jwk, now, .. } = *handshake;
         let statement = query!(
             &self.0,
             "INSERT INTO handshakes (id, device, jwk, user, decided_at) VALUES (?1, ?2, ?3, NULL, ?4)
@@ -73,7 +76,39 @@ impl Db {
         first(&query!(&self.0, "SELECT user, session FROM handshakes WHERE id = ?1", id)?).await
     }
 
-    /// Opens the session of an approved handshake. False if that was done before.
+    /// Notes that a poll came with a wrong verifier. The last that is allowed refuses the handshake, also if a person has
+    /// approved it, unless its tokens were claimed.
+    pub(crate) async fn fail(
+        &self,
+        handshake: &str,
+        device: DeviceId,
+        jwk: &PublicKey,
+        now: Time,
+    ) -> Result<(), Problem> {
+        let count = query!(
+            &self.0,
+            "INSERT INTO failed_polls (handshake, count, failed_at) VALUES (?1, 1, ?2)
+             ON CONFLICT (handshake) DO UPDATE SET count = count + 1, failed_at = excluded.failed_at",
+            handshake,
+            now,
+        )?;
+        let refuse = query!(
+            &self.0,
+            "INSERT INTO handshakes (id, device, jwk, user, decided_at)
+             SELECT handshake, ?2, ?3, NULL, ?4 FROM failed_polls WHERE handshake = ?1 AND count >= ?5
+             ON CONFLICT (id) DO UPDATE SET user = NULL WHERE session IS NULL",
+            handshake,
+            device,
+            serde_json::to_string(jwk)?,
+            now,
+            WRONG_VERIFIERS,
+        )?;
+        self.0.batch(vec![count, refuse]).await?;
+        Ok(())
+    }
+
+    /// Opens the session of an approved handshake, and ends the one that the device had before. False if that was done
+    /// before.
     ///
     /// The compare-and-set on `session` and the rows that follow from it are one transaction: two claims at once open
     /// one session, and a failure opens none and leaves the handshake to be claimed.
@@ -97,16 +132,35 @@ impl Db {
             session,
             handshake,
         )?;
+        // The device has the tokens of one session; those of an earlier one it forgets now.
+        let end = query!(
+            &self.0,
+            "UPDATE sessions SET ended_at = ?3 FROM handshakes h
+             WHERE h.id = ?2 AND h.session = ?1 AND sessions.user = h.user AND sessions.device = h.device
+               AND sessions.id <> ?1 AND ended_at IS NULL",
+            session,
+            handshake,
+            now,
+        )?;
         let open = query!(
             &self.0,
-            "INSERT INTO sessions (id, user, device, created_at, expires_at)
-             SELECT session, user, device, ?3, ?4 FROM handshakes WHERE session = ?1 AND id = ?2",
+            "INSERT INTO sessions (id, user, device, name, created_at, expires_at)
+             SELECT session, user, device, name, ?3, ?4 FROM handshakes WHERE session = ?1 AND id = ?2",
             session,
             handshake,
             now,
             expires,
         )?;
-        let results = self.0.batch(vec![claim, device, open]).await?;
+        let event = query!(
+            &self.0,
+            "INSERT INTO account_events (user, at, type, device, session)
+             SELECT user, ?3, ?4, device, session FROM handshakes WHERE session = ?1 AND id = ?2",
+            session,
+            handshake,
+            now,
+            AccountEventType::SignedIn,
+        )?;
+        let results = self.0.batch(vec![claim, device, end, open, event]).await?;
         Ok(results.first().map(rows::<Returned>).transpose()?.is_some_and(|rows| !rows.is_empty()))
     }
 }
@@ -117,6 +171,8 @@ pub(crate) struct NewHandshake<'a> {
     pub(crate) id: &'a str,
     pub(crate) device: DeviceId,
     pub(crate) jwk: &'a PublicKey,
+    /// What people call the device.
+    pub(crate) name: &'a str,
     pub(crate) now: Time,
 }
 

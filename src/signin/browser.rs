@@ -104,7 +104,13 @@ pub(crate) async fn decide(mut call: Call) -> Result<Response, Problem> {
     let sent = call.form().await?;
     check_form(sent.field("form"), &form)?;
     let db = Db::open(&call.env)?;
-    let new = NewHandshake { id: &handshake.id, device: handshake.device(), jwk: &handshake.jwk, now: call.now };
+    let new = NewHandshake {
+        id: &handshake.id,
+        device: handshake.device(),
+        jwk: &handshake.jwk,
+        name: &handshake.name,
+        now: call.now,
+    };
     let (decided, outcome) = match sent.field("decision") {
         "approve" => {
             if db.is_revoked(person.id, new.device).await? {

@@ -8,25 +8,30 @@
 //! | what the browser has done so far | a signed cookie | bound to that browser, nothing to clean up |
 //! | the person's decision, and the claim | D1 | each happens once: a primary key, a compare-and-set |
 //!
-//! Tokens are minted when they are claimed and stored nowhere.
+//! Tokens are minted when they are claimed or replaced, and stored nowhere.
 
 pub(crate) mod browser;
 mod github;
 mod handshake;
+mod refresh;
 mod ticket;
+
+pub(crate) use refresh::IdempotencyKey;
 
 use osmynt_core::api::{HandshakeStarted, StartHandshake, TokenRequest, Tokens};
 use osmynt_core::limits::{ACCESS_SECONDS, HANDSHAKE_SECONDS, POLL_SECONDS, REFRESH_SECONDS};
 use osmynt_core::statement::HandshakeStatement;
-use osmynt_core::{Code, DeviceId, Hash, Unverified, UserId, b64u};
+use osmynt_core::{Code, DeviceId, Hash, Time, Unverified, b64u};
 use worker::Response;
 
-use crate::crypto;
-use crate::db::{Db, With};
+use crate::db::{Db, Ending, Session};
 use crate::problem::Problem;
+use crate::proof::{self, Proven};
 use crate::routes::Call;
 use crate::tokens::{Access, Confirmation, Refresh, TokenError};
+use crate::{crypto, limits};
 use handshake::{DeviceCode, Handshake, UserCode};
+use refresh::{Verdict, judge};
 
 /// `POST /v1/handshakes`: a device asks to be signed in.
 ///
@@ -65,72 +70,110 @@ pub(crate) async fn start(mut call: Call) -> Result<Response, Problem> {
     Ok(Response::from_json(&started)?.with_status(201))
 }
 
-/// `POST /v1/tokens`
+/// `POST /v1/tokens`. Every request comes with a proof by the device that the tokens are for; one that is used again while it
+/// is fresh gets nothing that the first did not.
 pub(crate) async fn tokens(mut call: Call) -> Result<Response, Problem> {
-    let tokens = match call.json().await? {
-        TokenRequest::DeviceCode { device_code, verifier } => claim(&call, &device_code, &verifier).await?,
-        TokenRequest::RefreshToken { refresh_token } => refresh(&call, &refresh_token).await?,
+    let request = call.json().await?;
+    let proven = proof::of(&call, None).await?;
+    let tokens = match request {
+        TokenRequest::DeviceCode { device_code, verifier } => claim(&call, &proven, &device_code, &verifier).await?,
+        TokenRequest::RefreshToken { refresh_token, idempotency_key } => {
+            refresh(&call, &proven, &refresh_token, idempotency_key).await?
+        }
     };
     Ok(Response::from_json(&tokens)?)
 }
 
 /// RFC 8628 section 3.4: the tokens of a handshake, once.
 ///
-/// 1. The device code is one of ours (`invalid-request`) and not over (`expired_token`).
-/// 2. The verifier is what the challenge was made of (`invalid-request`).
-/// 3. Somebody has decided (`authorization_pending`), and approved (`access_denied`).
-/// 4. Nobody has claimed the tokens (`expired_token`).
-async fn claim(call: &Call, device_code: &str, verifier: &str) -> Result<Tokens, Problem> {
+/// 1. The device code is one of ours (`invalid-request`) and not over (`expired_token`), and the proof by its device
+///    (`unauthenticated`).
+/// 2. It does not poll too often (`slow_down`).
+/// 3. The verifier is what the challenge was made of (`invalid-request`, and the fifth time the handshake is over).
+/// 4. Somebody has decided (`authorization_pending`), and approved (`access_denied`).
+/// 5. Nobody has claimed the tokens (`expired_token`).
+async fn claim(call: &Call, proven: &Proven, device_code: &str, verifier: &str) -> Result<Tokens, Problem> {
     // 1
     let code = call.issuer().open::<DeviceCode>(device_code, call.now).map_err(|error| match error {
         TokenError::Expired => expired(),
         TokenError::Invalid => Problem::new(Code::InvalidRequest, "This is not a device code of this service."),
     })?;
+    by_its_device(proven, &code.cnf)?;
     // 2
-    if !is_verifier(verifier) || Hash::of(verifier.as_bytes()) != code.challenge {
-        return Err(Problem::new(Code::InvalidRequest, "The verifier is not what the challenge was made of."));
-    }
+    limits::of_polls(call, &code.handshake).await?;
     // 3
     let db = Db::open(&call.env)?;
+    if !is_verifier(verifier) || Hash::of(verifier.as_bytes()) != code.challenge {
+        db.fail(&code.handshake, proven.device, &proven.key, call.now).await?;
+        return Err(Problem::new(Code::InvalidRequest, "The verifier is not what the challenge was made of."));
+    }
+    // 4
     let decided = db.handshake(&code.handshake).await?.ok_or_else(|| {
         Problem::new(Code::AuthorizationPending, "Nobody has confirmed this sign-in yet. Ask again in 2 seconds.")
     })?;
-    let user =
-        decided.user.ok_or_else(|| Problem::new(Code::AccessDenied, "The sign-in was refused in the browser."))?;
-    // 4. What is read here may be out of date a moment later; the claim itself is a compare-and-set.
-    let session = b64u::encode(&crypto::random::<16>()?);
+    let user = decided.user.ok_or_else(|| {
+        let detail = "The sign-in was refused in the browser, or ended by wrong verifiers.";
+        Problem::new(Code::AccessDenied, detail)
+    })?;
+    // 5. What is read here may be out of date a moment later; the claim itself is a compare-and-set.
+    let id = b64u::encode(&crypto::random::<16>()?);
     let expires = call.now.plus(REFRESH_SECONDS);
-    if decided.session.is_some() || !db.claim(&code.handshake, &session, call.now, expires).await? {
+    if decided.session.is_some() || !db.claim(&code.handshake, &id, call.now, expires).await? {
         return Err(expired());
     }
-    let refresh = Refresh { sub: user, sid: session.clone(), cnf: code.cnf.clone() };
-    let refresh_token = call.issuer().mint(refresh, call.now, REFRESH_SECONDS)?;
-    Ok(Tokens {
-        refresh_token: Some(refresh_token),
-        refresh_expires_in: Some(REFRESH_SECONDS),
-        ..access(call, user, session, code.cnf)?
-    })
+    let session = Session { id: &id, user, device: proven.device, generation: 0 };
+    mint(call, session, call.now, expires)
 }
 
-/// RFC 6749 section 6: another access token, as long as the session is open and its device not revoked.
-async fn refresh(call: &Call, refresh_token: &str) -> Result<Tokens, Problem> {
+/// RFC 6749 section 6, with rotation (RFC 9700 section 4.14.2): the next generation of the session's tokens.
+async fn refresh(call: &Call, proven: &Proven, refresh_token: &str, key: IdempotencyKey) -> Result<Tokens, Problem> {
     let over = || Problem::new(Code::Unauthenticated, "The session has ended: sign in again.");
-    let Refresh { sub, sid, cnf } = call.issuer().open::<Refresh>(refresh_token, call.now).map_err(|_| over())?;
-    let caller = Db::open(&call.env)?.caller(&sid, sub, cnf.jkt, None, With::Nothing, call.now).await?;
-    caller.ok_or_else(over)?;
-    access(call, sub, sid, cnf)
+    let Refresh { sub: user, sid, generation, cnf } =
+        call.issuer().open::<Refresh>(refresh_token, call.now).map_err(|_| over())?;
+    by_its_device(proven, &cnf)?;
+    let db = Db::open(&call.env)?;
+    let presented = Session { id: &sid, user, device: proven.device, generation };
+    let noted = db.refresh(presented, key, call.now).await?.ok_or_else(over)?;
+    match judge(generation, key, noted.key, noted.generation) {
+        Verdict::Successor => {
+            let session = Session { generation: noted.generation, ..presented };
+            mint(call, session, noted.since, noted.expires_at)
+        }
+        Verdict::Superseded => {
+            Err(Problem::new(Code::Unauthenticated, "These tokens were replaced, and those as well: use the latest."))
+        }
+        Verdict::Reused => {
+            db.end(user, Ending::Reused(&sid), call.now).await?;
+            let detail = "This refresh token was used before, by somebody else. To be safe, the session has ended: sign in \
+                          again.";
+            Err(Problem::new(Code::Unauthenticated, detail))
+        }
+    }
 }
 
-fn access(call: &Call, user: UserId, session: String, cnf: Confirmation) -> Result<Tokens, Problem> {
-    let access = Access { sub: user, sid: session, cnf };
+/// The tokens of a session's generation, which came to be at `since`: the same refresh token whenever it is asked for.
+fn mint(call: &Call, session: Session<'_>, since: Time, expires: Time) -> Result<Tokens, Problem> {
+    let Session { id, user, device, generation } = session;
+    let access = Access { sub: user, sid: id.to_owned(), generation, cnf: Confirmation { jkt: device } };
+    let refresh = Refresh { sub: user, sid: id.to_owned(), generation, cnf: Confirmation { jkt: device } };
+    // An access token does not outlive its session.
+    let expires_in = ACCESS_SECONDS.min(expires.since(call.now));
     Ok(Tokens {
-        token_type: "Bearer".to_owned(),
-        access_token: call.issuer().mint(access, call.now, ACCESS_SECONDS)?,
-        expires_in: ACCESS_SECONDS,
-        refresh_token: None,
-        refresh_expires_in: None,
+        token_type: "DPoP".to_owned(),
+        access_token: call.issuer().mint(access, call.now, expires_in)?,
+        expires_in,
+        refresh_token: call.issuer().mint(refresh, since, expires.since(since))?,
+        refresh_expires_in: expires.since(call.now),
         user,
     })
+}
+
+fn by_its_device(proven: &Proven, cnf: &Confirmation) -> Result<(), Problem> {
+    if proven.device == cnf.jkt {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::Unauthenticated, "The proof is by another device than what it is sent with is for."))
+    }
 }
 
 fn expired() -> Problem {

@@ -19,19 +19,20 @@ import { startGitHub } from "./github.mjs";
  * - `people`: who has an account at the stand-in GitHub, as in github.mjs
  * - `persist`: the folder for its state; a temporary one, removed at the end, when absent
  * - `vars`: variables that differ from those of a usual run
+ * - `limits`: limits of rate that differ from those of wrangler.toml: `{ DEVICE_LIMIT: 5 }`, by the names of their bindings
  * - `entry`: the text of a module that stands before the built Worker and imports it from "./index.js"; none when absent
  *
  * Gives `url`, `github`, `mf` (Miniflare, for its bindings), `persist`, `log` (all that the Worker wrote, as an array of lines), `restart`
  * (which keeps what is stored and forgets what is in memory) and `dispose`. JWT_SECRET and the GitHub secret are new for each service.
  */
-export async function startService({ people, persist, vars = {}, entry } = {}) {
+export async function startService({ people, persist, vars = {}, limits = {}, entry } = {}) {
   if (!existsSync(path("build", "index.js"))) {
     throw new Error("The Worker is not built. `npm test` builds it; `npm run build` builds it alone.");
   }
   const folder = persist ?? (await mkdtemp(join(tmpdir(), "osmynt-service-")));
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const github = await startGitHub({ people, callback: `${url}/sign-in/callback` });
+  const github = await startGitHub({ people, callback: `${vars.ORIGIN ?? url}/sign-in/callback` });
   const log = new Lines();
 
   const { workerOptions: options } = workerOptions(path("wrangler.toml"));
@@ -58,6 +59,10 @@ export async function startService({ people, persist, vars = {}, entry } = {}) {
     cf: false,
     logRequests: false,
   };
+  for (const [name, limit] of Object.entries(limits)) {
+    if (!all.ratelimits?.[name]) throw new Error(`wrangler.toml has no limit ${name}`);
+    all.ratelimits = { ...all.ratelimits, [name]: { simple: { ...all.ratelimits[name].simple, limit } } };
+  }
   const mf = new Miniflare(all);
 
   const service = {

@@ -16,7 +16,7 @@ const ALG: &str = "ES256";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proof {
-    /// Unlike that of any other proof of this device: 1 to 64 bytes.
+    /// Unlike that of any other proof of this device: 1 to 64 visible ASCII characters.
     pub jti: String,
     /// The request's method.
     pub htm: String,
@@ -62,7 +62,11 @@ impl<'a> UnverifiedProof<'a> {
         let (header, payload) = signed.split_once('.')?;
         let Header { typ, alg, jwk } = serde_json::from_slice(&b64u::decode(header).ok()?).ok()?;
         let proof: Proof = serde_json::from_slice(&b64u::decode(payload).ok()?).ok()?;
-        let fits = typ == TYP && alg == ALG && (1..=PROOF_ID_BYTES).contains(&proof.jti.len());
+        let jti = proof.jti.as_bytes();
+        let fits = typ == TYP
+            && alg == ALG
+            && (1..=PROOF_ID_BYTES).contains(&jti.len())
+            && jti.iter().all(u8::is_ascii_graphic);
         let signature = b64u::decode_array(signature).ok()?;
         fits.then_some(Self { signed, signature, key: jwk, proof })
     }

@@ -1,0 +1,229 @@
+//! Sessions, how their tokens are replaced, and what happened to an account.
+
+use osmynt_core::api::{AccountEvent, AccountEventType, MySession};
+use osmynt_core::limits::PAGE;
+use osmynt_core::{DeviceId, Time, UserId};
+use serde::{Deserialize, Serialize};
+use worker::{D1PreparedStatement, query};
+
+use super::{Db, OPEN_SESSION, Returned, Session, all, rows};
+use crate::problem::Problem;
+use crate::signin::IdempotencyKey;
+
+impl Db {
+    /// Notes the one use of a refresh token, if there was none and the session is open, and tells what is noted. None if the
+    /// session has ended.
+    ///
+    /// The primary key of `refreshes` decides between two uses at once; the generation follows in the same transaction.
+    pub(crate) async fn refresh(
+        &self,
+        session: Session<'_>,
+        key: IdempotencyKey,
+        now: Time,
+    ) -> Result<Option<Refreshed>, Problem> {
+        let Session { id, user, device, generation } = session;
+        let used = query!(
+            &self.0,
+            &format!(
+                "INSERT INTO refreshes (session, generation, idempotency_key, refreshed_at)
+                 SELECT s.id, ?5, ?6, ?4 {OPEN_SESSION} ON CONFLICT DO NOTHING"
+            ),
+            id,
+            user,
+            device,
+            now,
+            generation,
+            key,
+        )?;
+        let replaced = query!(
+            &self.0,
+            "UPDATE sessions SET generation = ?2 + 1, refreshed_at = ?3 WHERE id = ?1 AND generation = ?2
+             AND EXISTS (SELECT 1 FROM refreshes WHERE session = ?1 AND generation = ?2)",
+            id,
+            generation,
+            now,
+        )?;
+        let noted = query!(
+            &self.0,
+            "SELECT s.generation, s.expires_at, r.idempotency_key AS key, r.refreshed_at AS since
+             FROM sessions s JOIN devices d ON d.user = s.user AND d.device = s.device
+             JOIN refreshes r ON r.session = s.id AND r.generation = ?5
+             WHERE s.id = ?1 AND s.user = ?2 AND s.device = ?3 AND s.expires_at > ?4
+               AND s.ended_at IS NULL AND d.revoked_seq IS NULL",
+            id,
+            user,
+            device,
+            now,
+            generation,
+        )?;
+        let results = self.0.batch(vec![used, replaced, noted]).await?;
+        Ok(results.last().map(rows::<Refreshed>).transpose()?.and_then(|mut rows| rows.pop()))
+    }
+
+    /// The open sessions of a user, newest first.
+    pub(crate) async fn sessions(&self, user: UserId, current: &str, now: Time) -> Result<Vec<MySession>, Problem> {
+        #[derive(Deserialize)]
+        struct Row {
+            id: String,
+            device: DeviceId,
+            name: String,
+            created_at: Time,
+            refreshed_at: Time,
+            expires_at: Time,
+        }
+        let statement = query!(
+            &self.0,
+            "SELECT s.id, s.device, s.name, s.created_at, coalesce(s.refreshed_at, s.created_at) AS refreshed_at, s.expires_at
+             FROM sessions s JOIN devices d ON d.user = s.user AND d.device = s.device
+             WHERE s.user = ?1 AND s.expires_at > ?2 AND s.ended_at IS NULL AND d.revoked_seq IS NULL
+             ORDER BY s.created_at DESC, s.id LIMIT ?3",
+            user,
+            now,
+            PAGE,
+        )?;
+        let listed = |row: Row| {
+            let Row { id, device, name, created_at, refreshed_at, expires_at } = row;
+            MySession { current: id == current, id, device, name, created_at, refreshed_at, expires_at }
+        };
+        Ok(all(&statement).await?.into_iter().map(listed).collect())
+    }
+
+    /// Ends sessions, if they are open, with an event for each. False if the one that is named is none of the user's.
+    pub(crate) async fn end(&self, user: UserId, ending: Ending<'_>, now: Time) -> Result<bool, Problem> {
+        let (session, own, because) = match ending {
+            Ending::Own(session) => (Some(session), Some(session), AccountEventType::SignedOut),
+            Ending::Other(session) => (Some(session), None, AccountEventType::SessionRevoked),
+            Ending::Reused(session) => (Some(session), None, AccountEventType::RefreshReused),
+            Ending::All { own } => (None, Some(own), AccountEventType::SessionRevoked),
+        };
+        let named = "user = ?1 AND (?2 IS NULL OR id = ?2)";
+        let events = query!(
+            &self.0,
+            &format!(
+                "INSERT INTO account_events (user, at, type, device, session)
+                 SELECT user, ?3, CASE id WHEN ?4 THEN 'signed-out' ELSE ?5 END, device, id
+                 FROM sessions WHERE {named} AND ended_at IS NULL AND expires_at > ?3"
+            ),
+            user,
+            session,
+            now,
+            own,
+            because,
+        )?;
+        let ended = query!(
+            &self.0,
+            &format!("UPDATE sessions SET ended_at = coalesce(ended_at, ?3) WHERE {named} RETURNING id"),
+            user,
+            session,
+            now,
+        )?;
+        let results = self.0.batch(vec![events, ended]).await?;
+        Ok(results.last().map(rows::<Returned>).transpose()?.is_some_and(|rows| !rows.is_empty()))
+    }
+
+    /// A page of what happened to an account, newest first, with the position of each in the order of all.
+    pub(crate) async fn events(
+        &self,
+        user: UserId,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, AccountEvent)>, Problem> {
+        #[derive(Deserialize)]
+        struct Row {
+            id: u64,
+            at: Time,
+            r#type: AccountEventType,
+            device: Option<DeviceId>,
+            session: Option<String>,
+        }
+        let statement = query!(
+            &self.0,
+            "SELECT id, at, type, device, session FROM account_events WHERE user = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
+            user,
+            before,
+            limit,
+        )?;
+        let event = |Row { id, at, r#type, device, session }| (id, AccountEvent { at, r#type, device, session });
+        Ok(all(&statement).await?.into_iter().map(event).collect())
+    }
+
+    /// Keeps events that come with something else, in its transaction.
+    pub(super) fn keep_events(
+        &self,
+        user: UserId,
+        events: &[NewEvent],
+        now: Time,
+    ) -> Result<D1PreparedStatement, Problem> {
+        Ok(query!(
+            &self.0,
+            "INSERT INTO account_events (user, at, type, device, session)
+             SELECT ?1, ?2, value ->> 'type', value ->> 'device', value ->> 'session' FROM json_each(?3)",
+            user,
+            now,
+            serde_json::to_string(events)?,
+        )?)
+    }
+
+    /// Removes what time has made worthless. Twice is as good as once.
+    pub(crate) async fn sweep(&self, now: Time) -> Result<(), Problem> {
+        const DAY: u64 = 24 * 3600;
+        const EVENTS_DAYS: u64 = 400;
+        // Handshakes: their device codes have expired long ago. Sessions: no token of theirs is good for anything.
+        let yesterday = Time(now.0.saturating_sub(DAY));
+        let long_ago = Time(now.0.saturating_sub(EVENTS_DAYS * DAY));
+        let over = "(expires_at < ?1 OR ended_at < ?1)";
+        let statements = [
+            query!(&self.0, "DELETE FROM proofs WHERE ends_at < ?1", now)?,
+            query!(&self.0, "DELETE FROM failed_polls WHERE failed_at < ?1", yesterday)?,
+            query!(&self.0, "DELETE FROM handshakes WHERE decided_at < ?1", yesterday)?,
+            query!(
+                &self.0,
+                &format!("DELETE FROM refreshes WHERE session IN (SELECT id FROM sessions WHERE {over})"),
+                yesterday,
+            )?,
+            query!(&self.0, &format!("DELETE FROM sessions WHERE {over}"), yesterday)?,
+            // Devices that signed in and were never added to the user's log.
+            query!(
+                &self.0,
+                "DELETE FROM devices WHERE added_seq IS NULL
+                 AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.user = devices.user AND s.device = devices.device)"
+            ),
+            query!(&self.0, "DELETE FROM account_events WHERE at < ?1", long_ago)?,
+        ];
+        self.0.batch(statements.into()).await?;
+        Ok(())
+    }
+}
+
+/// How a refresh token was used first, and where the session stands.
+#[derive(Deserialize)]
+pub(crate) struct Refreshed {
+    /// The session's generation.
+    pub(crate) generation: u64,
+    /// The session's end.
+    pub(crate) expires_at: Time,
+    /// The idempotency key of that use.
+    pub(crate) key: IdempotencyKey,
+    /// When that was.
+    pub(crate) since: Time,
+}
+
+/// Which sessions end, and why.
+#[derive(Clone, Copy)]
+pub(crate) enum Ending<'a> {
+    /// The one that asks for it.
+    Own(&'a str),
+    /// Another one.
+    Other(&'a str),
+    /// One whose refresh token was used twice.
+    Reused(&'a str),
+    /// All of them; `own` is the one that asks for it.
+    All { own: &'a str },
+}
+
+/// Something that happens to an account.
+#[derive(Serialize)]
+pub(crate) struct NewEvent {
+    pub(crate) r#type: AccountEventType,
+    pub(crate) device: DeviceId,
+}
