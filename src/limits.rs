@@ -41,13 +41,11 @@ async fn check(env: &Env, binding: &str, key: String) -> Result<(), Problem> {
 /// Without the binding, and when it fails, there is no limit: it guards against too much, not against anybody.
 async fn is_within(env: &Env, binding: &str, key: String) -> bool {
     let Ok(limiter) = env.rate_limiter(binding) else { return true };
-    match limiter.limit(key).await {
-        Ok(outcome) => outcome.success,
-        Err(_) => {
-            console_error!("{}", serde_json::json!({ "limit": binding, "internal": "the limiter failed" }));
-            true
-        }
+    if let Ok(outcome) = limiter.limit(key).await {
+        return outcome.success;
     }
+    console_error!("{}", serde_json::json!({ "limit": binding, "internal": "the limiter failed" }));
+    true
 }
 
 /// An IPv4 address, or the /64 of an IPv6 address, all of which usually belong to one customer.

@@ -97,7 +97,7 @@ mod tests {
 
     impl World {
         fn key(&mut self) -> IdempotencyKey {
-            self.keys += 1;
+            self.keys = self.keys.wrapping_add(1);
             Bytes([self.keys; 16])
         }
 
@@ -133,11 +133,11 @@ mod tests {
                 0 => self.owner_sends(true, true),
                 1 => self.owner_sends(true, false),
                 2 => self.owner_sends(false, false),
-                3 => self
-                    .sent
-                    .clone()
-                    .into_iter()
-                    .for_each(|(generation, key)| drop(self.session.refresh(generation, key))),
+                3 => {
+                    for (generation, key) in self.sent.clone() {
+                        let _ = self.session.refresh(generation, key);
+                    }
+                }
                 4 => {
                     self.thief = Some(self.owner);
                     self.begun_since = false;
