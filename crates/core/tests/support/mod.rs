@@ -63,7 +63,7 @@ impl Key {
         self.finish(&format!("{}.{}", b64u::encode(header.as_bytes()), b64u::encode(payload.as_bytes())))
     }
 
-    fn finish(&self, input: &str) -> String {
+    pub fn finish(&self, input: &str) -> String {
         let signature: Signature = self.0.sign(input.as_bytes());
         format!("{input}.{}", b64u::encode(&signature.to_bytes()))
     }
