@@ -21,10 +21,10 @@ after(() => world?.dispose());
 
 // --- by hand, where the client would be too careful ---
 
-const append = (client, entries, prekeys) =>
+const append = async (client, entries, prekeys) =>
   fetch(`${world.service.url}/v1/me/log`, {
     method: "POST",
-    headers: { Authorization: `Bearer ${client.api.accessToken}`, "Content-Type": "application/json" },
+    headers: { ...(await client.api.credentials("POST", "/v1/me/log")), "Content-Type": "application/json" },
     body: JSON.stringify({ entries, prekeys }),
   });
 

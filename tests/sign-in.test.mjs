@@ -6,8 +6,11 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { after, before, describe, it } from "node:test";
 import { SignJWT, decodeJwt, decodeProtectedHeader } from "jose";
+import { Api, Problem } from "./client/api.mjs";
+import { Client } from "./client/client.mjs";
 import { b64u, hashOf, randomBytes, utf8 } from "./client/encodings.mjs";
 import { makeKeyPair } from "./client/keys.mjs";
+import { ACCESS_SECONDS, PROOF_SKEW, SESSION_SECONDS, WRONG_VERIFIERS } from "./client/limits.mjs";
 import { sign } from "./client/statements.mjs";
 import { Browser, approve } from "./support/browser.mjs";
 import { dump, search, snapshot } from "./support/dump.mjs";
@@ -19,31 +22,40 @@ const ADA = person(4001, "ada", "Ada <b>&</b> \"Lovelace\"");
 const GRACE = person(4002, "grace", null);
 /** Comes too late, and so must never be stored. */
 const LATE = person(4003, "late", "Late");
+const OTHERS = ["lists", "ends", "alone", "waits", "ends-all", "events", "pages"].map((login, index) => person(4010 + index, login, login));
 const now = () => Math.floor(Date.now() / 1000);
 
 let service;
 before(async () => {
-  service = await startService({ people: [ADA, GRACE, LATE], vars: { JWT_SECRET } });
+  service = await startService({ people: [ADA, GRACE, LATE, ...OTHERS], vars: { JWT_SECRET } });
 });
 after(() => service?.dispose());
 
 // --- a device ---
 
-const post = (path, body, to = service) =>
-  fetch(`${to.url}${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-
-/** A device that has started a handshake: `{ key, verifier, started }`, where `started` is the service's answer. */
+/** A device that has started a handshake: `{ key, api, verifier, started }`, where `started` is the service's answer. */
 async function startHandshake({ name = "Ada's laptop", key, to = service } = {}) {
   const device = key ?? (await makeKeyPair("ECDSA"));
+  const api = new Api(to.url, device);
   const verifier = b64u.encode(randomBytes(32));
   const payload = { jwk: device.jwk, challenge: await hashOf(utf8(verifier)), name, iat: now() };
-  const answer = await post("/v1/handshakes", { statement: await sign("osmynt-handshake+jws", payload, device) }, to);
-  assert.equal(answer.status, 201);
-  return { key: device, verifier, started: await answer.json() };
+  const started = await api.handshake(await sign("osmynt-handshake+jws", payload, device));
+  return { key: device, api, verifier, started };
 }
 
-const poll = ({ started, verifier }, to = service) =>
-  post("/v1/tokens", { grant_type: "urn:ietf:params:oauth:grant-type:device_code", device_code: started.device_code, verifier }, to);
+/** The answer to a poll, with the flaws of `proofFor` in its proof. */
+async function poll({ api, started, verifier }, flaws) {
+  return postTokens(api, { grant_type: "urn:ietf:params:oauth:grant-type:device_code", device_code: started.device_code, verifier }, flaws);
+}
+const refresh = ({ api, tokens }, { refresh_token = tokens.refresh_token, idempotency_key = newKey() } = {}, flaws) =>
+  postTokens(api, { grant_type: "refresh_token", refresh_token, idempotency_key }, flaws);
+const newKey = () => b64u.encode(randomBytes(16));
+
+async function postTokens(api, body, flaws) {
+  const proof = flaws === null ? {} : await api.credentials("POST", "/v1/tokens", flaws);
+  const headers = { "Content-Type": "application/json", ...proof };
+  return fetch(`${api.origin}/v1/tokens`, { method: "POST", headers, body: JSON.stringify(body) });
+}
 
 /** The tokens of a device that a person approves. */
 async function signIn(login, options = {}) {
@@ -52,14 +64,16 @@ async function signIn(login, options = {}) {
   assert.equal(page.status, 200, page.text);
   const answer = await poll(handshake);
   assert.equal(answer.status, 200);
-  return { ...handshake, tokens: await answer.json() };
+  return withTokens(handshake, await answer.json());
+}
+function withTokens(device, tokens) {
+  const api = new Api(device.api.origin, device.key);
+  api.accessToken = tokens.access_token;
+  return { ...device, api, tokens };
 }
 
 const codeOf = async (answer) => (await answer.json()).code;
-const me = async ({ tokens }) => {
-  const answer = await fetch(`${service.url}/v1/me`, { headers: { Authorization: `Bearer ${tokens.access_token}` } });
-  return { status: answer.status, ...(await answer.json()) };
-};
+const refuses = (code, action) => assert.rejects(action, (problem) => problem instanceof Problem && problem.code === code);
 
 // --- a person ---
 
@@ -92,11 +106,13 @@ describe("a device", () => {
     assert.deepEqual([started.expires_in, started.interval], [300, 2]);
 
     const { access_token, refresh_token, user, ...rest } = tokens;
-    assert.deepEqual(rest, { token_type: "Bearer", expires_in: 43_200, refresh_expires_in: 2_592_000 });
-    for (const [token, typ, aud, seconds] of [[access_token, "at+jwt", "osmynt-access", 43_200], [refresh_token, "rt+jwt", "osmynt-refresh", 2_592_000]]) {
-      assert.deepEqual(decodeProtectedHeader(token), { alg: "HS256", typ });
+    assert.deepEqual(rest, { token_type: "DPoP", expires_in: ACCESS_SECONDS, refresh_expires_in: SESSION_SECONDS });
+    for (const [token, typ, aud, seconds] of [[access_token, "at+jwt", "osmynt-access", ACCESS_SECONDS], [refresh_token, "rt+jwt", "osmynt-refresh", SESSION_SECONDS]]) {
+      const { kid, ...header } = decodeProtectedHeader(token);
+      assert.deepEqual(header, { alg: "HS256", typ });
+      assert.match(kid, /^[\w-]+$/);
       const { iss, sub, cnf, iat, exp, sid, ...others } = decodeJwt(token);
-      assert.deepEqual({ iss, sub, cnf, others }, { iss: service.url, sub: user, cnf: { jkt: key.id }, others: { aud } });
+      assert.deepEqual({ iss, sub, cnf, others }, { iss: service.url, sub: user, cnf: { jkt: key.id }, others: { aud, gen: 0 } });
       assert.equal(exp - iat, seconds);
       assert.ok(Math.abs(iat - now()) < 60 && sid.length >= 22);
     }
@@ -104,17 +120,9 @@ describe("a device", () => {
 
   it("is told who signed in, and that it is not in the user's log yet", async () => {
     const device = await signIn("ada");
-    const { user, ...rest } = await me(device);
-    assert.deepEqual(rest, { status: 200, device: { id: device.key.id, active: false }, log: null });
+    const { user, ...rest } = await device.api.me();
+    assert.deepEqual(rest, { device: { id: device.key.id, active: false }, log: null });
     assert.deepEqual(user, { id: device.tokens.user, login: "ada", name: ADA.name, avatar_url: ADA.avatar_url });
-  });
-
-  it("gets another access token for its refresh token, and no other refresh token", async () => {
-    const device = await signIn("ada");
-    const answer = await post("/v1/tokens", { grant_type: "refresh_token", refresh_token: device.tokens.refresh_token });
-    const { access_token, ...rest } = await answer.json();
-    assert.deepEqual(rest, { token_type: "Bearer", expires_in: 43_200, user: device.tokens.user });
-    assert.equal((await me({ tokens: { access_token } })).status, 200);
   });
 
   it("gets its tokens once, however many polls come at the same time", async () => {
@@ -141,9 +149,293 @@ describe("a device", () => {
     const second = await signIn("grace-hopper");
     service.github.people.find(({ login }) => login === "grace-hopper").login = "grace";
     assert.equal(second.tokens.user, first.tokens.user);
-    assert.equal((await me(first)).user.login, "grace-hopper");
-    assert.equal((await me(first)).user.name, null);
+    assert.equal((await first.api.me()).user.login, "grace-hopper");
+    assert.equal((await first.api.me()).user.name, null);
   });
+});
+
+describe("a wrong verifier", () => {
+  const wrongly = (handshake) => poll({ ...handshake, verifier: b64u.encode(randomBytes(32)) });
+
+  for (const [when, approved] of [["nobody has decided yet", false], ["the person has approved", true]]) {
+    it(`ends the handshake the fifth time, also if ${when}`, async () => {
+      const handshake = await startHandshake();
+      const decide = () => approve(handshake.started.verification_uri_complete, "ada");
+      if (approved) await decide();
+      for (let count = 1; count <= WRONG_VERIFIERS; count += 1) assert.equal(await codeOf(await wrongly(handshake)), "invalid-request");
+      assert.equal(await codeOf(await poll(handshake)), "access_denied");
+      if (!approved) assert.equal((await decide()).status, 409, "a handshake that is over can be approved");
+      assert.equal(await codeOf(await poll(handshake)), "access_denied");
+      const { sessions } = await tablesOf(service);
+      assert.deepEqual(sessions.filter(({ device }) => device === handshake.key.id), []);
+    });
+  }
+
+  it("does no harm four times, and none to another handshake", async () => {
+    const [handshake, other] = [await startHandshake(), await startHandshake()];
+    for (let count = 1; count < WRONG_VERIFIERS; count += 1) await wrongly(handshake);
+    await wrongly(other);
+    for (const each of [handshake, other]) {
+      await approve(each.started.verification_uri_complete, "ada");
+      assert.equal((await poll(each)).status, 200);
+    }
+  });
+
+  it("ends no session that the handshake has led to", async () => {
+    const device = await signIn("ada");
+    for (let count = 0; count <= WRONG_VERIFIERS; count += 1) await wrongly(device);
+    await device.api.me();
+    assert.equal((await refresh(device)).status, 200);
+  });
+});
+
+describe("a request for tokens", () => {
+  const PROOFS = {
+    "without a proof": [null, "unauthenticated"],
+    "with the proof of another device": [async () => ({ key: await makeKeyPair("ECDSA") }), "unauthenticated"],
+    "with a proof that another key signed": [async () => ({ signedBy: await makeKeyPair("ECDSA") }), "unauthenticated"],
+    "with a proof for an access token": [async ({ token }) => ({ claims: { ath: await hashOf(utf8(token)) } }), "unauthenticated"],
+    "with a proof for another address": [() => ({ claims: { htu: `${service.url}/v1/me` } }), "unauthenticated"],
+    "with a proof for another method": [() => ({ claims: { htm: "GET" } }), "unauthenticated"],
+    "with a proof of long ago": [() => ({ claims: { iat: now() - PROOF_SKEW - 5 } }), "clock-skew"],
+    "with a proof of the future": [() => ({ claims: { iat: now() + PROOF_SKEW + 30 } }), "clock-skew"],
+  };
+  for (const [what, [flaws, code]] of Object.entries(PROOFS)) {
+    it(`${what} is refused and changes nothing, be it for a handshake or a session`, async () => {
+      const handshake = await startHandshake();
+      await approve(handshake.started.verification_uri_complete, "ada");
+      const device = await signIn("ada");
+      const before = await snapshot(service);
+      const made = flaws === null ? null : await flaws({ token: device.tokens.access_token });
+      assert.equal(await codeOf(await poll(handshake, made)), code);
+      assert.equal(await codeOf(await refresh(device, {}, made)), code);
+      assert.deepEqual(await snapshot(service), before);
+      assert.equal((await poll(handshake)).status, 200);
+      assert.equal((await refresh(device)).status, 200);
+    });
+  }
+
+  it("may come again with the same proof, and then gets nothing that the first did not", async () => {
+    const device = await signIn("ada");
+    const headers = { "Content-Type": "application/json", ...(await device.api.credentials("POST", "/v1/tokens")) };
+    const body = JSON.stringify({ grant_type: "refresh_token", refresh_token: device.tokens.refresh_token, idempotency_key: newKey() });
+    const send = async () => (await fetch(`${service.url}/v1/tokens`, { method: "POST", headers, body })).json();
+    const [first, second] = [await send(), await send()];
+    assert.equal(first.refresh_token, second.refresh_token);
+    assert.equal(decodeJwt(first.access_token).gen, decodeJwt(second.access_token).gen);
+  });
+});
+
+describe("a session", () => {
+  const signedIn = async (login, names) => {
+    const devices = [];
+    for (const name of names) devices.push(await signIn(login, { name }));
+    return devices;
+  };
+  /** A client, as that also begins the user's log. */
+  const inLog = (login, name) =>
+    Client.signIn({ origin: service.url, name, approve: ({ verification_uri_complete }) => approve(verification_uri_complete, login) });
+  const sessionOf = ({ tokens }) => decodeJwt(tokens.access_token).sid;
+
+  it("is the only open one of its device: signing in again ends the one before", async () => {
+    const first = await signIn("ada");
+    const second = await signIn("ada", { key: first.key });
+    await refuses("unauthenticated", () => first.api.me());
+    assert.equal(await codeOf(await refresh(first)), "unauthenticated");
+    await second.api.me();
+    assert.equal((await refresh(second)).status, 200);
+  });
+
+  it("of another person on the same device is left alone", async () => {
+    const first = await signIn("ada");
+    const second = await signIn("late", { key: first.key });
+    await first.api.me();
+    await second.api.me();
+  });
+
+  it("is listed with its device, name and times, newest first", async () => {
+    const desk = await inLog("lists", "desk");
+    const [phone] = await signedIn("lists", ["phone"]);
+    const { sessions } = await desk.api.sessions();
+    const shown = sessions.map(({ created_at, refreshed_at, expires_at, ...rest }) => rest);
+    const expected = [
+      { id: sessionOf(phone), device: phone.key.id, name: "phone", current: false },
+      { id: sessionOf(desk), device: desk.device.id, name: "desk", current: true },
+    ];
+    // Two of the same second have no order.
+    const order = ({ id: a }, { id: b }) => (a < b ? -1 : 1);
+    assert.deepEqual(shown.toSorted(order), expected.toSorted(order));
+    const database = await service.mf.getD1Database("DB");
+    await database.prepare("UPDATE sessions SET created_at = created_at - 100 WHERE id = ?").bind(sessionOf(phone)).run();
+    assert.deepEqual((await desk.api.sessions()).sessions.map(({ name }) => name), ["desk", "phone"]);
+    for (const { created_at, refreshed_at, expires_at } of sessions) {
+      assert.equal(created_at, refreshed_at);
+      assert.equal((Date.parse(expires_at) - Date.parse(created_at)) / 1000, SESSION_SECONDS);
+    }
+    await database.prepare("UPDATE sessions SET created_at = created_at - 100, expires_at = expires_at - 100 WHERE user = ?").bind(desk.user).run();
+    await desk.refresh();
+    const current = (await desk.api.sessions()).sessions.find((each) => each.current);
+    assert.ok(Math.abs(Date.parse(current.refreshed_at) / 1000 - now()) < 30);
+    assert.ok(Date.parse(current.created_at) < Date.parse(current.refreshed_at));
+  });
+
+  it("that is ended is over with the next request, and its refresh as well", async () => {
+    const desk = await inLog("ends", "desk");
+    const [phone, tablet] = await signedIn("ends", ["phone", "tablet"]);
+    await desk.api.endSession(sessionOf(phone));
+    await refuses("unauthenticated", () => phone.api.me());
+    assert.equal(await codeOf(await refresh(phone)), "unauthenticated");
+    await tablet.api.me();
+    // Again, as after a lost answer.
+    await desk.api.endSession(sessionOf(phone));
+    assert.deepEqual((await desk.api.sessions()).sessions.map(({ name }) => name).sort(), ["desk", "tablet"]);
+
+    await desk.api.endSession();
+    await refuses("unauthenticated", () => desk.api.me());
+    assert.equal(await codeOf(await refresh(desk)), "unauthenticated");
+    await tablet.api.me();
+    const types = (await eventsOf(desk.user)).map(({ type, session }) => [type, session]);
+    assert.deepEqual(types.slice(0, 2), [["signed-out", sessionOf(desk)], ["session-revoked", sessionOf(phone)]]);
+  });
+
+  it("of somebody else cannot be ended, and looks like none", async () => {
+    const mine = await inLog("alone", "desk");
+    const other = await signIn("ada");
+    const before = await snapshot(service);
+    for (const id of [sessionOf(other), "x", b64u.encode(randomBytes(16))]) await refuses("not-found", () => mine.api.endSession(id));
+    assert.deepEqual(await snapshot(service), before);
+    await other.api.me();
+  });
+
+  it("can end itself before its device is in the user's log, and no other session", async () => {
+    const desk = await inLog("waits", "desk");
+    const [phone] = await signedIn("waits", ["phone"]);
+    await refuses("forbidden", () => phone.api.endSession(sessionOf(desk)));
+    await phone.api.endSession(sessionOf(phone));
+    await refuses("unauthenticated", () => phone.api.me());
+    await desk.api.me();
+  });
+
+  it("ends with all others, when its user wants that", async () => {
+    const desk = await inLog("ends-all", "desk");
+    const others = await signedIn("ends-all", ["phone", "tablet"]);
+    const stranger = await signIn("ada");
+    await desk.api.endAllSessions();
+    for (const each of [desk, ...others]) {
+      await refuses("unauthenticated", () => each.api.me());
+      assert.equal(await codeOf(await refresh(each)), "unauthenticated");
+    }
+    await stranger.api.me();
+    const events = (await eventsOf(desk.user)).slice(0, 3);
+    assert.deepEqual(events.map(({ type }) => type).sort(), ["session-revoked", "session-revoked", "signed-out"]);
+    assert.equal(events.find(({ type }) => type === "signed-out").session, sessionOf(desk));
+  });
+
+  it("ends with its device's revocation, and what happened stands in the user's events", async () => {
+    const desk = await inLog("events", "desk");
+    const phone = await inLog("events", "phone");
+    await desk.addDevice(await phone.describe());
+    await phone.api.sessions();
+    await desk.revokeDevice(phone.device.id);
+    await refuses("unauthenticated", () => phone.api.me());
+    assert.deepEqual((await desk.api.sessions()).sessions.map(({ name }) => name), ["desk"]);
+    const tablet = await inLog("events", "tablet");
+    await tablet.resetIdentity();
+    await refuses("unauthenticated", () => desk.api.me());
+    const { events, next } = await tablet.api.events();
+    assert.equal(next, null);
+    assert.deepEqual(events.map(({ type, device }) => [type, device]), [
+      ["identity-reset", tablet.device.id],
+      ["signed-in", tablet.device.id],
+      ["device-revoked", phone.device.id],
+      ["device-added", phone.device.id],
+      ["signed-in", phone.device.id],
+      ["device-added", desk.device.id],
+      ["signed-in", desk.device.id],
+    ]);
+    assert.deepEqual(events.filter(({ session }) => session !== null).map(({ session }) => session), [tablet, phone, desk].map(sessionOf));
+    for (const { at } of events) assert.ok(Math.abs(Date.parse(at) / 1000 - now()) < 120);
+  });
+
+  it("has its events on pages of 100, and nobody else's", async () => {
+    const desk = await inLog("pages", "desk");
+    const database = await service.mf.getD1Database("DB");
+    const insert = database.prepare("INSERT INTO account_events (user, at, type, device, session) VALUES (?, ?, 'signed-out', NULL, NULL)");
+    await database.batch(Array.from({ length: 220 }, (_, at) => insert.bind(desk.user, at)));
+    const pages = [];
+    for (let cursor; cursor !== null; ) {
+      const { events, next } = await desk.api.events(cursor);
+      pages.push(events);
+      cursor = next;
+    }
+    assert.deepEqual(pages.map(({ length }) => length), [100, 100, 22]);
+    const times = pages.flat().map(({ at }) => Date.parse(at) / 1000);
+    assert.deepEqual(times.slice(0, 220), Array.from({ length: 220 }, (_, index) => 219 - index));
+    for (const cursor of ["x", "", b64u.encode(randomBytes(7)), b64u.encode(new Uint8Array(8).fill(255))]) {
+      await refuses("invalid-request", () => desk.api.events(cursor));
+    }
+  });
+
+  const eventsOf = async (user) => {
+    const database = await service.mf.getD1Database("DB");
+    return (await database.prepare("SELECT * FROM account_events WHERE user = ? ORDER BY id DESC").bind(user).all()).results;
+  };
+});
+
+describe("another JWT_SECRET", () => {
+  const NEXT = "the next secret of the tests, long enough for HMAC-SHA256";
+  const kidOf = (token) => decodeProtectedHeader(token).kid;
+  let changing;
+  before(async () => {
+    changing = await startService({ people: [ADA], vars: { JWT_SECRET } });
+  });
+  after(() => changing?.dispose());
+
+  it("signs nobody out and breaks off no sign-in as long as the one before is known, and then does", async () => {
+    const device = await signIn("ada", { to: changing });
+    const [pending, waiting] = [await startHandshake({ to: changing }), await startHandshake({ to: changing })];
+    const browsing = await browseToConfirmation(pending, "ada");
+    const late = await browseToConfirmation(waiting, "ada");
+
+    await changing.restart({ JWT_SECRET: NEXT, JWT_SECRET_PREVIOUS: JWT_SECRET });
+    await device.api.me();
+    await browsing.browser.press(browsing.confirm, browsing.confirm.button("decision", "approve"));
+    const claimed = await (await poll(pending)).json();
+    const refreshed = await (await refresh(device)).json();
+    const fresh = (await startHandshake({ to: changing })).started.device_code;
+    assert.notEqual(kidOf(claimed.access_token), kidOf(device.tokens.access_token));
+    for (const token of [claimed.access_token, claimed.refresh_token, refreshed.access_token, refreshed.refresh_token, fresh]) {
+      assert.equal(kidOf(token), kidOf(claimed.access_token));
+    }
+    const second = await signIn("ada", { to: changing });
+
+    // All that is left of the old secret is worth nothing, all of the new one what it was.
+    const old = await signedWith(JWT_SECRET, refreshed.access_token, kidOf(device.tokens.access_token));
+    const api = withTokens(device, { access_token: old }).api;
+    await api.me();
+    await changing.restart({ JWT_SECRET: NEXT });
+    await refuses("unauthenticated", () => api.me());
+    assert.equal(await codeOf(await refresh(device)), "unauthenticated");
+    assert.equal(await codeOf(await poll(waiting)), "invalid-request");
+    assert.equal((await late.browser.press(late.confirm, late.confirm.button("decision", "approve"))).status, 400);
+    await withTokens(device, refreshed).api.me();
+    await second.api.me();
+    assert.equal((await refresh(second)).status, 200);
+  });
+
+  it("is not known by a name that a token gives it", async () => {
+    const device = await signIn("ada", { to: changing });
+    const { access_token } = device.tokens;
+    await changing.restart({ JWT_SECRET: NEXT, JWT_SECRET_PREVIOUS: JWT_SECRET });
+    for (const [secret, kid] of [["a secret of somebody else, which is long enough", kidOf(access_token)], [NEXT, undefined], [NEXT, "x"], [JWT_SECRET, kidOf(access_token)]]) {
+      const forged = await signedWith(secret, access_token, kid);
+      await refuses("unauthenticated", () => withTokens(device, { access_token: forged }).api.me());
+    }
+  });
+
+  /** The same token, signed with a secret of which the header says something. */
+  const signedWith = (secret, token, kid) =>
+    new SignJWT(decodeJwt(token)).setProtectedHeader({ ...decodeProtectedHeader(token), kid }).sign(utf8(secret));
 });
 
 describe("a person", () => {
@@ -425,8 +717,10 @@ describe("the service", () => {
 
   it("writes one line a request to its log, which names a route and nobody", async () => {
     const device = await signIn("ada", { name: "a name for no log" });
-    await me(device);
-    await fetch(`${service.url}/v1/teams/${device.key.id}?secret=of-the-query`, { headers: { Authorization: `Bearer ${device.tokens.access_token}` } });
+    await device.api.me();
+    const path = `/v1/teams/${device.key.id}?secret=of-the-query`;
+    const credentials = await device.api.credentials("GET", path);
+    await fetch(`${service.url}${path}`, { headers: credentials });
     const line = (route) => service.log.findLast((text) => text.includes(`"route":"${route}"`));
     assert.ok(await eventually(() => line("/v1/teams/{team}")), service.log.join("\n"));
     const { ms, ...rest } = JSON.parse(/\{.*\}/.exec(line("/v1/teams/{team}"))[0]);
@@ -434,7 +728,7 @@ describe("the service", () => {
     assert.ok(Number.isInteger(ms));
     const { user, access_token, refresh_token } = device.tokens;
     const { user_code, device_code } = device.started;
-    for (const secret of [user, access_token, refresh_token, user_code, device_code, device.key.id, "of-the-query", "a name for no log", "Lovelace", JWT_SECRET]) {
+    for (const secret of [user, access_token, refresh_token, user_code, device_code, device.key.id, credentials.DPoP, "of-the-query", "a name for no log", "Lovelace", JWT_SECRET]) {
       assert.ok(!service.log.some((text) => text.includes(secret)), `the log has ${secret}`);
     }
   });

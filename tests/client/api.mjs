@@ -1,5 +1,6 @@
 // Sections 8 to 10 of docs/protocol.md: requests, answers and problems. Answers are read as strictly as statements are.
 
+import { proofFor } from "./dpop.mjs";
 import {
   array, boolean, envelope, fromUtf8, hash, head, integer, literal, nullable, object, parseAs, require, seconds, string, uuid,
 } from "./encodings.mjs";
@@ -23,17 +24,27 @@ const role = literal(...ROLES);
 const entries = array(object({ jws: string, received_at: time }), { max: 100 });
 const person = { login: string, name: nullable(string), avatar_url: nullable(string) };
 
+const EVENT_TYPES = ["signed-in", "signed-out", "session-revoked", "refresh-reused", "device-added", "device-revoked", "identity-reset"];
+
 const ANSWERS = {
   handshake: object({
     device_code: string, user_code: string, verification_uri: string, verification_uri_complete: string, expires_in: integer, interval: integer,
   }),
   tokens: object({
-    token_type: literal("Bearer"), access_token: string, expires_in: integer, refresh_token: string, refresh_expires_in: integer, user: uuid,
+    token_type: literal("DPoP"), access_token: string, expires_in: integer, refresh_token: string, refresh_expires_in: integer, user: uuid,
   }),
-  refreshed: object({ token_type: literal("Bearer"), access_token: string, expires_in: integer, user: uuid }),
   me: object({ user: object({ id: uuid, ...person }), device: object({ id: hash, active: boolean }), log: nullable(object({ head, identity: hash })) }),
   myLog: object({ entries, head: nullable(head) }),
   myLogAppended: object({ head, identity: hash }),
+  sessions: object({
+    sessions: array(object({ id: string, device: hash, name: string, created_at: time, refreshed_at: time, expires_at: time, current: boolean })),
+  }),
+  events: object({
+    events: array(object({ at: time, type: literal(...EVENT_TYPES), device: nullable(hash), session: nullable(string) }), { max: 100 }),
+    next: nullable(string),
+  }),
+  // Its shape is that of docs/export.schema.json.
+  export: () => {},
   committed: object({ team: hash, head, epoch: integer }),
   teams: object({ teams: array(object({ team: hash, role, epoch: integer })) }),
   team: object({
@@ -56,9 +67,10 @@ const ANSWERS = {
 };
 
 export class Api {
-  /** `fetch` is replaceable so that a test can stand between. */
-  constructor(origin, fetch = globalThis.fetch) {
+  /** `device` is the key pair that proves every request. `fetch` is replaceable so that a test can stand between. */
+  constructor(origin, device, fetch = globalThis.fetch) {
     this.origin = origin;
+    this.device = device;
     this.fetch = fetch;
     this.accessToken = null;
   }
@@ -67,12 +79,19 @@ export class Api {
   handshake = (statement) => this.json("handshake", "POST", "/v1/handshakes", { statement });
   tokens = (device_code, verifier) =>
     this.json("tokens", "POST", "/v1/tokens", { grant_type: "urn:ietf:params:oauth:grant-type:device_code", device_code, verifier });
-  refresh = (refresh_token) => this.json("refreshed", "POST", "/v1/tokens", { grant_type: "refresh_token", refresh_token });
+  refresh = (refresh_token, idempotency_key) =>
+    this.json("tokens", "POST", "/v1/tokens", { grant_type: "refresh_token", refresh_token, idempotency_key });
 
   // Section 10
   me = () => this.json("me", "GET", "/v1/me");
   myLog = (from) => this.json("myLog", "GET", `/v1/me/log?from=${from}`);
   appendToMyLog = (entries, prekeys) => this.json("myLogAppended", "POST", "/v1/me/log", { entries, prekeys });
+  sessions = () => this.json("sessions", "GET", "/v1/me/sessions");
+  endSession = (session = "current") => this.json(null, "DELETE", `/v1/me/sessions/${session}`);
+  endAllSessions = () => this.json(null, "DELETE", "/v1/me/sessions");
+  events = (cursor) => this.json("events", "GET", `/v1/me/events${cursor === undefined ? "" : `?${new URLSearchParams({ cursor })}`}`);
+  exportAccount = () => this.json("export", "GET", "/v1/me/export");
+  deleteAccount = () => this.json(null, "DELETE", "/v1/me");
   replacePrekey = (prekey) => this.json(null, "PUT", "/v1/me/prekey", { prekey });
   createTeam = (commit) => this.json("committed", "POST", "/v1/teams", commit);
   teams = () => this.json("teams", "GET", "/v1/teams");
@@ -111,10 +130,17 @@ export class Api {
 
   /** The answer to a request that succeeded; throws [`Problem`] for all others. */
   async send(method, path, { body, headers } = {}) {
-    const authorization = this.accessToken === null ? {} : { Authorization: `Bearer ${this.accessToken}` };
-    const answer = await this.fetch(`${this.origin}${path}`, { method, body, headers: { ...authorization, ...headers } });
+    const answer = await this.fetch(`${this.origin}${path}`, { method, body, headers: { ...(await this.credentials(method, path)), ...headers } });
     if (answer.ok) return answer;
     throw new Problem(await readProblem(answer));
+  }
+
+  /** The headers that say who sends this request, for one time: section 8. `flaws` are those of [`proofFor`]. */
+  async credentials(method, path, flaws = {}) {
+    if (path === "/v1/handshakes") return {};
+    const token = path === "/v1/tokens" ? undefined : this.accessToken;
+    const proof = await proofFor({ method, url: `${this.origin}${path}`, token, key: this.device, ...flaws });
+    return { ...(token !== undefined && { Authorization: `DPoP ${token}` }), DPoP: proof };
   }
 }
 

@@ -51,7 +51,8 @@ export class Client {
    * that is done. `clock` gives seconds. A device whose user has no log yet begins it; others stay inactive.
    */
   static async signIn({ origin, name, approve, fetch, clock = () => Math.floor(Date.now() / 1000), sleep }) {
-    const client = new Client(new Api(origin, fetch), clock, await makeKeyPair("ECDSA"));
+    const key = await makeKeyPair("ECDSA");
+    const client = new Client(new Api(origin, key, fetch), clock, key);
     await client.obtainTokens(name, approve, sleep);
     const { user, device, log } = await client.api.me();
     await distrust(() => {
@@ -68,6 +69,9 @@ export class Client {
     this.now = clock;
     this.device = device;
     this.user = null;
+    this.tokens = null;
+    /** Of a refresh that was begun and has no answer yet. */
+    this.idempotencyKey = null;
     /** This device's prekey pairs by key id, and the id of the current one. */
     this.prekeys = new Map();
     this.prekey = null;
@@ -88,22 +92,30 @@ export class Client {
     const statement = { jwk: this.device.jwk, challenge: await hashOf(utf8(verifier)), name, iat: this.now() };
     const handshake = await this.api.handshake(await sign("osmynt-handshake+jws", statement, this.device));
     await approve(handshake);
+    let { interval } = handshake;
     for (;;) {
       try {
-        this.tokens = await this.api.tokens(handshake.device_code, verifier);
+        this.keep(await this.api.tokens(handshake.device_code, verifier));
         break;
       } catch (problem) {
         if (problem.code !== "authorization_pending" && problem.code !== "slow_down") throw problem;
-        await sleep(handshake.interval * 1000);
+        if (problem.code === "slow_down") interval += 5;
+        await sleep(interval * 1000);
       }
     }
-    this.api.accessToken = this.tokens.access_token;
     this.user = this.tokens.user;
   }
 
+  /** The next generation of tokens. A refresh whose answer did not come is repeated with the key that it was begun with. */
   async refresh() {
-    const { access_token } = await this.api.refresh(this.tokens.refresh_token);
-    this.api.accessToken = access_token;
+    this.idempotencyKey ??= b64u.encode(randomBytes(16));
+    this.keep(await this.api.refresh(this.tokens.refresh_token, this.idempotencyKey));
+  }
+
+  keep(tokens) {
+    this.tokens = tokens;
+    this.api.accessToken = tokens.access_token;
+    this.idempotencyKey = null;
   }
 
   // --- the user's own log, section 3 ---

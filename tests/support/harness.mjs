@@ -23,7 +23,7 @@ import { startGitHub } from "./github.mjs";
  * - `entry`: the text of a module that stands before the built Worker and imports it from "./index.js"; none when absent
  *
  * Gives `url`, `github`, `mf` (Miniflare, for its bindings), `persist`, `log` (all that the Worker wrote, as an array of lines), `restart`
- * (which keeps what is stored and forgets what is in memory) and `dispose`. JWT_SECRET and the GitHub secret are new for each service.
+ * (which keeps what is stored and forgets what is in memory, and takes variables that differ from then on) and `dispose`. JWT_SECRET and the GitHub secret are new for each service.
  */
 export async function startService({ people, persist, vars = {}, limits = {}, entry } = {}) {
   if (!existsSync(path("build", "index.js"))) {
@@ -71,7 +71,7 @@ export async function startService({ people, persist, vars = {}, limits = {}, en
     mf,
     persist: folder,
     log: log.lines,
-    restart: () => mf.setOptions(all),
+    restart: (vars = {}) => mf.setOptions({ ...all, bindings: { ...all.bindings, ...vars } }),
     async dispose() {
       await mf.dispose();
       await github.close();
