@@ -31,7 +31,13 @@ pub(crate) async fn of(call: &Call, token: Option<&str>) -> Result<Proven, Probl
     let key = *proof.key();
     let fits = crypto::es256(&key, proof.signature(), proof.signing_input()).await?;
     let (proof, device) = proof.verified(fits)?;
-    proof.check(&call.method(), names(&proof.htu, &call.address()), token, call.now)?;
+    let address_fits = names(&proof.htu, &call.address());
+    if !address_fits && origin(&proof.htu) != origin(&call.config.origin) {
+        // The client is right and was told another address of this service.
+        let detail = format!("This service is to be reached at {}, and `htu` to say so.", call.config.origin);
+        return Err(Problem::new(Code::Unauthenticated, detail));
+    }
+    proof.check(&call.method(), address_fits, token, call.now)?;
     Ok(Proven { device, key, proof })
 }
 
@@ -44,6 +50,10 @@ fn names(htu: &str, address: &str) -> bool {
         Some(url)
     };
     htu == address || normal(htu).is_some_and(|htu| normal(address) == Some(htu))
+}
+
+fn origin(address: &str) -> Option<String> {
+    Some(Url::parse(address).ok()?.origin().ascii_serialization())
 }
 
 #[cfg(test)]
