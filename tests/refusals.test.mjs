@@ -5,8 +5,7 @@ import assert from "node:assert/strict";
 import { request as httpRequest } from "node:http";
 import { after, before, describe, it } from "node:test";
 import { isDeepStrictEqual } from "node:util";
-import { SignJWT, decodeJwt } from "jose";
-import { readProblem } from "./client/api.mjs";
+import { Api, readProblem } from "./client/api.mjs";
 import { ascending } from "./client/client.mjs";
 import { b64u, concat, hashOf, randomBytes, utf8 } from "./client/encodings.mjs";
 import { MALFORMED_BODIES, MALFORMED_KEYS, MALFORMED_STATEMENTS, overlongStatement } from "./client/forge.mjs";
@@ -22,12 +21,11 @@ import { snapshot } from "./support/dump.mjs";
 const STATUS = {
   "invalid-request": 400, unauthenticated: 401, forbidden: 403, "not-found": 404, conflict: 409, "stale-log": 409, "rotation-required": 409,
   "coverage-mismatch": 409, gone: 410, "too-large": 413, "bad-signature": 422, "clock-skew": 422,
-  authorization_pending: 400, slow_down: 400, expired_token: 400, access_denied: 400,
+  "rate-limited": 429, authorization_pending: 400, slow_down: 400, expired_token: 400, access_denied: 400,
 };
 /** What would betray how the service is made. */
 const INTERNALS = /panic|unwrap|sql|\bd1\b|\br2\b|\bkv\b|durable|worker|wasm|serde|jsvalue|constraint|stack|\.rs\b|exception|undefined|<[a-z]/i;
 
-const JWT_SECRET = "a secret of the tests, long enough for HMAC-SHA256";
 const NO_HASH = b64u.encode(new Uint8Array(32));
 const now = () => Math.floor(Date.now() / 1000);
 const code = utf8("let x = 1;\n");
@@ -37,7 +35,7 @@ let owner, admin, member, stranger, loner, pending;
 let world, team, snippet, otherTeam;
 
 before(async () => {
-  world = await startWorld(["owner", "admin", "member", "stranger", "loner"], { vars: { JWT_SECRET } });
+  world = await startWorld(["owner", "admin", "member", "stranger", "loner"]);
   [owner, admin, member, stranger, loner] = await Promise.all(["owner", "admin", "member", "stranger", "loner"].map((login) => world.signIn(login)));
   // A device that its user's log does not have.
   pending = await world.signIn("member");
@@ -64,7 +62,14 @@ async function stored(service) {
 /** The state of all stores that the next refusal must leave as it is. */
 let unchanged;
 
-const sendTo = ({ method = "GET", path, headers = {}, body }) => fetch(`${world.service.url}${path}`, { method, headers, body });
+/** The request with a new proof by the client that is `as`, if any. */
+async function proven({ as, method = "GET", path, headers, body }) {
+  return { method, path, headers: { ...(as && (await as.api.credentials(method, path))), ...headers }, body };
+}
+const sendTo = async (request, { url } = world.service) => {
+  const { path, ...rest } = await proven(request);
+  return fetch(`${url}${path}`, rest);
+};
 
 async function assertRefused(code, request, send = sendTo) {
   const before = unchanged;
@@ -93,41 +98,47 @@ function refuses(rows) {
   for (const [what, code, request] of rows) it(`refuses ${what}`, async () => assertRefused(code, await request()));
 }
 
-const bearer = (client) => ({ Authorization: `Bearer ${client.api.accessToken}` });
-const get = (client, path, headers = {}) => ({ path, headers: { ...bearer(client), ...headers } });
+const get = (client, path, headers = {}) => ({ as: client, path, headers });
 const withJson = (method, client, path, value) => ({
+  as: client,
   method,
   path,
-  headers: { ...(client && bearer(client)), "Content-Type": "application/json" },
+  headers: { "Content-Type": "application/json" },
   body: typeof value === "string" || value instanceof Uint8Array ? value : JSON.stringify(value),
 });
 const post = (client, path, value) => withJson("POST", client, path, value);
 const put = (client, path, value) => withJson("PUT", client, path, value);
 const putSnippet = (client, container, id = snippet, inTeam = team) => ({
+  as: client,
   method: "PUT",
   path: `/v1/teams/${inTeam}/snippets/${id}`,
-  headers: { ...bearer(client), "Content-Type": MEDIA_TYPE },
+  headers: { "Content-Type": MEDIA_TYPE },
   body: container,
 });
+const refreshOf = (refresh_token) => ({ grant_type: "refresh_token", refresh_token, idempotency_key: b64u.encode(randomBytes(16)) });
 const postCommit = (client, body, inTeam = team) => post(client, `/v1/teams/${inTeam}/commits`, body);
 
 /** Head and headers only, over a connection of its own: what is refused before the body is read needs no body. */
-const sendHeadersOnly = ({ method, path, headers }) =>
-  new Promise((resolve, reject) => {
-    const sent = httpRequest(`${world.service.url}${path}`, { method, headers, agent: false });
-    sent.on("error", reject);
-    sent.on("response", async (response) => {
-      const chunks = [];
-      for await (const chunk of response) chunks.push(chunk);
-      sent.destroy();
-      resolve(new Response(Buffer.concat(chunks), { status: response.statusCode, headers: response.headers }));
+const sendHeadersOnly = async (request) => {
+  const { method, path, headers } = await proven(request);
+  return new Promise((resolve, reject) => {
+      const sent = httpRequest(`${world.service.url}${path}`, { method, headers, agent: false });
+      sent.on("error", reject);
+      sent.on("response", async (response) => {
+        const chunks = [];
+        for await (const chunk of response) chunks.push(chunk);
+        sent.destroy();
+        resolve(new Response(Buffer.concat(chunks), { status: response.statusCode, headers: response.headers }));
+      });
+      sent.flushHeaders();
     });
-    sent.flushHeaders();
-  });
+};
 
 /** The same request with a body of unknown length. */
-const sendChunked = ({ path, ...request }) =>
-  fetch(`${world.service.url}${path}`, { ...request, body: new Blob([request.body]).stream(), duplex: "half" });
+const sendChunked = async (request) => {
+  const { path, ...rest } = await proven(request);
+  return fetch(`${world.service.url}${path}`, { ...rest, body: new Blob([request.body]).stream(), duplex: "half" });
+};
 
 // --- making valid requests, to be spoilt ---
 
@@ -243,79 +254,21 @@ const TEAM_ROUTES = [
   ["GET", (id) => `/v1/teams/${id}/snippets/${snippet}`],
   ["DELETE", (id) => `/v1/teams/${id}/snippets/${snippet}`],
 ];
-const OWN_ROUTES = [
-  ["GET", () => "/v1/me"],
-  ["GET", () => "/v1/me/log"],
-  ["POST", () => "/v1/me/log"],
-  ["PUT", () => "/v1/me/prekey"],
-  ["GET", () => "/v1/teams"],
-  ["POST", () => "/v1/teams"],
-];
 const titled = (method, path) => `${method} ${path("{team}").replace(/[^/]*-[^/]*$/, "{snippet}").replace("undefined", "{snippet}")}`;
 
 /** A body that would be taken, so that the missing right is what is refused. */
 async function bodyFor(method, path) {
   if (method === "GET" || method === "DELETE") return {};
   if (path.includes("/snippets/")) return { body: await owner.api.snippet(team, snippet), headers: { "Content-Type": MEDIA_TYPE } };
-  const bodies = {
-    "/v1/me/log": async () => ({ entries: ["a.b.c"], prekeys: [] }),
-    "/v1/me/prekey": async () => ({ prekey: "a.b.c" }),
-  };
-  const body = bodies[path] ?? (() => commitOf(owner, []));
-  return { body: JSON.stringify(await body()), headers: { "Content-Type": "application/json" } };
+  return { body: JSON.stringify(await commitOf(owner, [])), headers: { "Content-Type": "application/json" } };
 }
 
-describe("every route", () => {
-  /** The claims of a token of this service, signed anew with changes. */
-  const token = async (client, { claims = {}, typ = "at+jwt", secret = JWT_SECRET, alg = "HS256" } = {}) => {
-    const payload = { ...decodeJwt(client.api.accessToken), ...claims };
-    return new SignJWT(payload).setProtectedHeader({ alg, typ }).sign(utf8(secret));
-  };
-  const part = (value) => b64u.encode(utf8(JSON.stringify(value)));
-  const TOKENS = [
-    ["no token", async () => ({})],
-    ["a token that is none", async () => ({ Authorization: "Bearer x.y.z" })],
-    ["an empty token", async () => ({ Authorization: "Bearer " })],
-    ["another scheme", async () => ({ Authorization: `Basic ${owner.api.accessToken}` })],
-    ["a refresh token", async () => ({ Authorization: `Bearer ${owner.tokens.refresh_token}` })],
-    ["an unsigned token", async () => ({ Authorization: `Bearer ${part({ alg: "none", typ: "at+jwt" })}.${part(decodeJwt(owner.api.accessToken))}.` })],
-    ["a token with another signature", async () => ({ Authorization: `Bearer ${owner.api.accessToken.slice(0, -4)}AAAA` })],
-    ["a token of another key", async () => ({ Authorization: `Bearer ${await token(owner, { secret: "another secret of the tests, no less long" })}` })],
-    ["a token under HS512", async () => ({ Authorization: `Bearer ${await token(owner, { alg: "HS512" })}` })],
-    ["a token of another type", async () => ({ Authorization: `Bearer ${await token(owner, { typ: "JWT" })}` })],
-    ["a token that has expired", async () => ({ Authorization: `Bearer ${await token(owner, { claims: { exp: now() - 1 } })}` })],
-    ["a token for another purpose", async () => ({ Authorization: `Bearer ${await token(owner, { claims: { aud: "osmynt-refresh" } })}` })],
-    ["a token of another service", async () => ({ Authorization: `Bearer ${await token(owner, { claims: { iss: "https://elsewhere.example" } })}` })],
-    ["a token of another session", async () => ({ Authorization: `Bearer ${await token(owner, { claims: { sid: crypto.randomUUID() } })}` })],
-    ["a token of another user", async () => ({ Authorization: `Bearer ${await token(owner, { claims: { sub: stranger.user } })}` })],
-    ["a token of another device", async () => ({ Authorization: `Bearer ${await token(owner, { claims: { cnf: { jkt: stranger.device.id } } })}` })],
-  ];
-
-  it("is open to a token signed as the service signs them", async () => {
-    await assertAccepted({ path: "/v1/me", headers: { Authorization: `Bearer ${await token(owner)}` } });
-  });
-
-  for (const [method, path] of [...OWN_ROUTES, ...TEAM_ROUTES]) {
-    it(`refuses whoever has no valid token: ${titled(method, path)}`, async () => {
-      for (const [what, headers] of TOKENS) {
-        const { body, headers: more } = await bodyFor(method, path(team));
-        const problem = await assertRefused("unauthenticated", { method, path: path(team), headers: { ...more, ...(await headers()) }, body });
-        assert.ok(problem, what);
-      }
-    });
-  }
-
-  for (const [method, path] of [...OWN_ROUTES.slice(3), ...TEAM_ROUTES]) {
-    it(`refuses a device that is not active: ${titled(method, path)}`, async () => {
-      const { body, headers } = await bodyFor(method, path(team));
-      await assertRefused("forbidden", { method, path: path(team), headers: { ...headers, ...bearer(pending) }, body });
-    });
-  }
-
+// Who may call is the business of table.test.mjs.
+describe("every route of a team", () => {
   for (const [method, path] of TEAM_ROUTES) {
     it(`tells a stranger nothing, not even whether the team exists: ${titled(method, path)}`, async () => {
       const { body, headers } = await bodyFor(method, path(team));
-      const ask = (id) => assertRefused("not-found", { method, path: path(id), headers: { ...headers, ...bearer(stranger) }, body });
+      const ask = (id) => assertRefused("not-found", { method, path: path(id), as: stranger, headers, body });
       assert.deepEqual(await ask(team), await ask(b64u.encode(randomBytes(32))));
     });
   }
@@ -324,7 +277,7 @@ describe("every route", () => {
     it(`refuses a malformed team id: ${titled(method, path)}`, async () => {
       const { body, headers } = await bodyFor(method, path(team));
       for (const id of ["x", team.slice(1), `${team}A`, `${team.slice(0, -1)}=`, `${team.slice(0, 42)}B`, "%00", "..%2f..", crypto.randomUUID()]) {
-        await assertRefused("not-found", { method, path: path(id), headers: { ...headers, ...bearer(owner) }, body });
+        await assertRefused("not-found", { method, path: path(id), as: owner, headers, body });
       }
     });
   }
@@ -333,8 +286,8 @@ describe("every route", () => {
     ["an unknown path", "not-found", () => get(owner, "/v1/nothing")],
     ["an unknown path of a team", "not-found", () => get(owner, `/v1/teams/${team}/nothing`)],
     ["a path outside of the API", "not-found", () => ({ path: "/nothing" })],
-    ["a method that the route has not", "not-found", () => ({ method: "DELETE", path: "/v1/me", headers: bearer(owner) })],
-    ["a method that nothing has", "not-found", () => ({ method: "PATCH", path: `/v1/teams/${team}`, headers: bearer(owner) })],
+    ["a method that the route has not", "not-found", () => ({ method: "PUT", path: "/v1/me", as: owner })],
+    ["a method that nothing has", "not-found", () => ({ method: "PATCH", path: `/v1/teams/${team}`, as: owner })],
   ]);
 });
 
@@ -364,7 +317,7 @@ describe("queries", () => {
 describe("bodies of JSON", () => {
   const ROUTES = [
     ["POST", () => "/v1/handshakes", null, async () => ({ statement: "a.b.c" })],
-    ["POST", () => "/v1/tokens", null, async () => ({ grant_type: "refresh_token", refresh_token: owner.tokens.refresh_token })],
+    ["POST", () => "/v1/tokens", () => owner, async () => refreshOf(owner.tokens.refresh_token)],
     ["POST", () => "/v1/me/log", () => loner, async () => ({ entries: ["a.b.c"], prekeys: [] })],
     ["PUT", () => "/v1/me/prekey", () => loner, async () => ({ prekey: "a.b.c" })],
     ["POST", () => "/v1/teams", () => owner, () => newTeamCommit()],
@@ -534,10 +487,11 @@ describe("sign-in", () => {
     const device = await makeKeyPair("ECDSA");
     const statement = { jwk: device.jwk, challenge: await hashOf(challengeOf), name: "laptop", iat: now() };
     const answer = await assertAccepted(post(null, "/v1/handshakes", { statement: await sign("osmynt-handshake+jws", statement, device) }));
-    return answer.json();
+    return { ...(await answer.json()), as: { api: new Api(world.service.url, device) } };
   };
-  const poll = (device_code, verifier = "v".repeat(43)) =>
-    post(null, "/v1/tokens", { grant_type: "urn:ietf:params:oauth:grant-type:device_code", device_code, verifier });
+  const poll = ({ as, device_code }, verifier = "v".repeat(43)) =>
+    post(as, "/v1/tokens", { grant_type: "urn:ietf:params:oauth:grant-type:device_code", device_code, verifier });
+  const refresh = (refresh_token, change = {}) => post(owner, "/v1/tokens", { ...refreshOf(refresh_token), ...change });
   const named = async (name) => {
     const device = await makeKeyPair("ECDSA");
     const payload = { jwk: device.jwk, challenge: NO_HASH, name, iat: now() };
@@ -558,31 +512,51 @@ describe("sign-in", () => {
       const payload = { jwk: device.jwk, challenge: NO_HASH, name: "laptop", iat: now() };
       return post(null, "/v1/handshakes", { statement: await sign("osmynt-handshake+jws", payload, other) });
     }],
-    ["a poll before the person has answered", "authorization_pending", async () => poll((await start()).device_code)],
-    ["a poll with another verifier", "invalid-request", async () => poll((await start()).device_code, "w".repeat(43))],
-    ["a poll with a short verifier", "invalid-request", async () => poll((await start()).device_code, "v".repeat(42))],
-    ["a poll with a long verifier", "invalid-request", async () => poll((await start()).device_code, "v".repeat(129))],
-    ["a device code that is none", "invalid-request", () => poll("x")],
-    ["an access token for a device code", "invalid-request", () => poll(owner.api.accessToken)],
-    ["an unknown grant", "invalid-request", () => post(null, "/v1/tokens", { grant_type: "password", username: "x", password: "y" })],
-    ["an access token for a refresh token", "unauthenticated", () => post(null, "/v1/tokens", { grant_type: "refresh_token", refresh_token: owner.api.accessToken })],
-    ["a refresh token that is none", "unauthenticated", () => post(null, "/v1/tokens", { grant_type: "refresh_token", refresh_token: "x.y.z" })],
+    ["a poll before the person has answered", "authorization_pending", async () => poll(await start())],
+    ["a device code that is none", "invalid-request", () => poll({ as: owner, device_code: "x" })],
+    ["an access token for a device code", "invalid-request", () => poll({ as: owner, device_code: owner.tokens.access_token })],
+    ["a refresh token for a device code", "invalid-request", () => poll({ as: owner, device_code: owner.tokens.refresh_token })],
+    ["an unknown grant", "invalid-request", () => post(owner, "/v1/tokens", { grant_type: "password", username: "x", password: "y" })],
+    ["an access token for a refresh token", "unauthenticated", () => refresh(owner.tokens.access_token)],
+    ["a device code for a refresh token", "unauthenticated", async () => {
+      const { as, device_code } = await start();
+      return { ...refresh(device_code), as };
+    }],
+    ["a refresh token that is none", "unauthenticated", () => refresh("x.y.z")],
+    ["a refresh without an idempotency key", "invalid-request", () => refresh(owner.tokens.refresh_token, { idempotency_key: undefined })],
+    ["an idempotency key of 15 bytes", "invalid-request", () => refresh(owner.tokens.refresh_token, { idempotency_key: b64u.encode(randomBytes(15)) })],
+    ["an idempotency key of 17 bytes", "invalid-request", () => refresh(owner.tokens.refresh_token, { idempotency_key: b64u.encode(randomBytes(17)) })],
+    ["an idempotency key that is not canonical base64url", "invalid-request", () => refresh(owner.tokens.refresh_token, { idempotency_key: `${"A".repeat(21)}B` })],
   ]);
 
+  for (const [what, verifier] of [["another verifier", "w".repeat(43)], ["a short verifier", "v".repeat(42)], ["a long verifier", "v".repeat(129)], ["no verifier", ""]]) {
+    it(`refuses a poll with ${what}, and counts it`, async () => {
+      const handshake = await start();
+      const answer = await sendTo(poll(handshake, verifier));
+      assert.equal((await readProblem(answer)).code, "invalid-request");
+      const { databases, ...others } = unchanged;
+      unchanged = await stored(world.service);
+      const { databases: after, ...othersAfter } = unchanged;
+      assert.deepEqual(othersAfter, others);
+      const but = (all) => Object.entries(all).map(([file, { failed_polls, ...tables }]) => [file, tables]);
+      assert.deepEqual(but(after), but(databases), "more was stored than the count");
+      assert.notDeepEqual(after, databases);
+    });
+  }
+
   it("gives tokens once", async () => {
-    const { device_code, verification_uri_complete } = await start();
-    await approve(verification_uri_complete, "loner");
+    const handshake = await start();
+    await approve(handshake.verification_uri_complete, "loner");
     unchanged = await stored(world.service);
-    await assertRefused("invalid-request", poll(device_code, "w".repeat(43)));
-    await assertAccepted(poll(device_code));
-    await assertRefused("expired_token", poll(device_code));
+    await assertAccepted(poll(handshake));
+    await assertRefused("expired_token", poll(handshake));
   });
 
   it("gives none to whom the person refused", async () => {
-    const { device_code, verification_uri_complete } = await start();
-    await approve(verification_uri_complete, "loner", { deny: true });
+    const handshake = await start();
+    await approve(handshake.verification_uri_complete, "loner", { deny: true });
     unchanged = await stored(world.service);
-    await assertRefused("access_denied", poll(device_code));
+    await assertRefused("access_denied", poll(handshake));
   });
 });
 
@@ -684,7 +658,7 @@ describe("POST /v1/teams", () => {
     ["a short nonce", "invalid-request", () => created(async ({ first, entries, envelopes }) => ({ entries: [await resigned({ ...first, event: { ...first.event, nonce: "AAAA" } }), entries[1]], envelopes }))],
     ["a team in somebody else's name", "forbidden", () => created(async ({ first, entries, envelopes }) => ({ entries: [await resigned({ ...first, user: owner.user }), entries[1]], envelopes }))],
     ["no envelopes", "coverage-mismatch", () => created(({ entries }) => ({ entries, envelopes: [] }))],
-    ["the commit of somebody else", "forbidden", async () => ({ ...(await created((each) => ({ entries: each.entries, envelopes: each.envelopes }))), headers: { ...bearer(owner), "Content-Type": "application/json" } })],
+    ["the commit of somebody else", "forbidden", async () => ({ ...(await created((each) => ({ entries: each.entries, envelopes: each.envelopes }))), as: owner })],
   ]);
 });
 
@@ -861,7 +835,7 @@ describe("the events of a team's log", () => {
     if (event?.type === "member.removed") draft.roster.delete(event.user);
     const rotation = needsRotation ? await author.buildRotation(draft, directory, prekeys, "x") : null;
     const events = [event, rotation?.event].filter((each) => each);
-    return fetch(`${other.service.url}/v1/teams/${id}/commits`, postCommit(author, { entries: await chain(author, log, events), envelopes: rotation?.envelopes ?? [] }));
+    return sendTo(postCommit(author, { entries: await chain(author, log, events), envelopes: rotation?.envelopes ?? [] }, id), other.service);
   };
 
   for (const [what, answers, make] of MATRIX) {
@@ -986,7 +960,7 @@ describe("invitations", () => {
     for (const [method, path] of TEAM_ROUTES.filter(([, path]) => !/log|directory|commits/.test(path("")))) {
       it(`open nothing else: ${titled(method, path)}`, async () => {
         const { body, headers } = await bodyFor(method, path(team));
-        await assertRefused("not-found", { method, path: path(team), headers: { ...headers, ...bearer(stranger), "Osmynt-Invite": await proofFor(stranger) }, body });
+        await assertRefused("not-found", { method, path: path(team), as: stranger, headers: { ...headers, "Osmynt-Invite": await proofFor(stranger) }, body });
       });
     }
   });
@@ -1069,8 +1043,8 @@ describe("PUT /v1/teams/{team}/snippets/{snippet}", () => {
   const withEnvelope = async (envelopes, device) => inOrder([...envelopes, await anEnvelope(device)]);
 
   it("refuses a body over the limit before reading it", async () => {
-    const headers = { ...bearer(member), "Content-Type": MEDIA_TYPE, "Content-Length": 4 + STATEMENT_BYTES + SNIPPET_CIPHERTEXT_BYTES + 1 };
-    await assertRefused("too-large", { method: "PUT", path: `/v1/teams/${team}/snippets/${newSnippetId(Date.now())}`, headers }, sendHeadersOnly);
+    const headers = { "Content-Type": MEDIA_TYPE, "Content-Length": 4 + STATEMENT_BYTES + SNIPPET_CIPHERTEXT_BYTES + 1 };
+    await assertRefused("too-large", { as: member, method: "PUT", path: `/v1/teams/${team}/snippets/${newSnippetId(Date.now())}`, headers }, sendHeadersOnly);
   });
 
   it("refuses a body of unknown length", async () => {
@@ -1099,9 +1073,9 @@ describe("PUT /v1/teams/{team}/snippets/{snippet}", () => {
     const request = putSnippet(member, join(await signSnippet(member, payload), ciphertext), payload.snippet);
     await assertAccepted(request);
     const path = `/v1/teams/${team}/snippets/${payload.snippet}`;
-    await assertAccepted({ method: "DELETE", path, headers: bearer(member) });
+    await assertAccepted({ method: "DELETE", path, as: member });
     const before = unchanged;
-    await assertAccepted({ method: "DELETE", path, headers: bearer(member) });
+    await assertAccepted({ method: "DELETE", path, as: member });
     assert.deepEqual(unchanged, before);
     await assertRefused("gone", request);
     await assertRefused("gone", get(member, path));
@@ -1127,7 +1101,7 @@ describe("reading and deleting a snippet", () => {
     unchanged = await stored(world.service);
   });
   const at = (id) => `/v1/teams/${team}/snippets/${id}`;
-  const remove = (client, id) => ({ method: "DELETE", path: at(id), headers: bearer(client) });
+  const remove = (client, id) => ({ method: "DELETE", path: at(id), as: client });
   refuses([
     ["one that is for others", "not-found", () => get(member, at(letter))],
     ["one that does not exist", "not-found", () => get(member, at(newSnippetId(0)))],
@@ -1136,7 +1110,7 @@ describe("reading and deleting a snippet", () => {
     ["to delete what is another's", "forbidden", () => remove(member, snippet)],
     ["to delete what is for others", "not-found", () => remove(member, letter)],
     ["to delete what does not exist", "not-found", () => remove(owner, newSnippetId(0))],
-    ["to delete in another team", "not-found", () => ({ method: "DELETE", path: `/v1/teams/${otherTeam}/snippets/${snippet}`, headers: bearer(owner) })],
+    ["to delete in another team", "not-found", () => ({ method: "DELETE", path: `/v1/teams/${otherTeam}/snippets/${snippet}`, as: owner })],
   ]);
 
   it("looks the same whether it is for others or does not exist", async () => {
