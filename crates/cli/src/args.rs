@@ -72,11 +72,38 @@ pub(crate) enum Command {
 Example:
   osmynt login --server https://osmynt.example.org --name 'work laptop'")]
     Login(Login),
+    /// Sign out on this device, or everywhere
+    #[command(after_help = "\
+The keys of this device and of your teams stay, so that the next `osmynt login` goes on with them.
+With --erase they are removed: what was shared with you can then not be opened here any more.
+If the service cannot be reached, nothing changes.
+
+Examples:
+  osmynt logout
+  osmynt logout --everywhere
+  osmynt logout --erase")]
+    Logout(Logout),
     /// Show who is signed in, on which device and where
     #[command(after_help = "\
 Example:
   osmynt whoami --json")]
     Whoami,
+    /// See where you are signed in, and end sign-ins
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  osmynt session revoke --others"
+    )]
+    Session(Session),
+    /// See what happened to your account, save all that the service holds of it, or delete it
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  osmynt account export -o my-account.json"
+    )]
+    Account(Account),
     /// Make, join and manage teams
     #[command(
         subcommand,
@@ -143,6 +170,90 @@ pub(crate) struct Login {
     /// Start your account over with this device only: all other devices lose access, and teams must invite you again
     #[arg(long)]
     pub(crate) reset: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logout {
+    /// End all sign-ins of your account, on other devices too
+    #[arg(long)]
+    pub(crate) everywhere: bool,
+    /// Also remove all keys and whatever else osmynt keeps on this machine for this sign-in
+    #[arg(long)]
+    pub(crate) erase: bool,
+    /// Do not ask before removing
+    #[arg(long, requires = "erase")]
+    pub(crate) yes: bool,
+}
+
+/// What to do with sessions.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Session {
+    /// List the devices that are signed in, newest first
+    #[command(after_help = "\
+Example:
+  osmynt session list --json")]
+    List,
+    /// End sign-ins on other devices, from their next request on
+    #[command(after_help = "\
+What those devices have read stays with them. To end this sign-in: osmynt logout
+
+Examples:
+  osmynt session revoke Qm4xV0tU
+  osmynt session revoke --others")]
+    Revoke(Revoke),
+}
+
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("which").args(["ids", "others"]).required(true)))]
+pub(crate) struct Revoke {
+    /// Which, as `osmynt session list` shows them; the beginning of an id is enough
+    // One id in 64 begins with a hyphen, and then needs `--` before it, which clap says. To allow it here would make ids of
+    // the options that follow.
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// All but this one
+    #[arg(long)]
+    pub(crate) others: bool,
+}
+
+/// What to do with the account.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Account {
+    /// List what happened to your account, newest first
+    #[command(after_help = "\
+Example:
+  osmynt account events --limit 10")]
+    Events {
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        limit: u64,
+    },
+    /// Save all that the service holds about you, as JSON
+    #[command(after_help = "\
+What was shared is in it as the service has it: sealed. It is written once all of it is there.
+
+Examples:
+  osmynt account export
+  osmynt account export -o - | jq .")]
+    Export {
+        /// Where to save it, or - for standard output; osmynt-export.json if not given
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Delete your account, for good
+    #[command(after_help = "\
+You leave your teams first; where you are the only owner, another member becomes one. Then the
+service deletes your account and what you shared, and all that osmynt keeps on this machine for it
+is removed. If it breaks off, run it again.
+
+Examples:
+  osmynt account delete
+  osmynt account delete --yes")]
+    Delete {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// What to do with teams.

@@ -1,10 +1,11 @@
 //! The `osmynt` command: reads arguments, asks the client to do it, and shows what came of it.
 //!
-//! One file per group of commands ([`signin`], [`teams`], [`share`], [`list`], [`open`], [`apply`]). Below them:
+//! One file per group of commands ([`signin`], [`sessions`], [`account`], [`teams`], [`share`], [`list`], [`open`], [`apply`]). Below them:
 //! [`args`] is the interface, [`output`] and [`failure`] what the person sees, [`git`] and [`worktree`] the only
 //! places that touch a repository, [`ranges`] and [`patch`] what is decided about its files, apart from touching
 //! them. Keys, encryption and verification are `osmynt-client`'s.
 
+mod account;
 mod apply;
 mod args;
 mod failure;
@@ -15,6 +16,7 @@ mod open;
 mod output;
 mod patch;
 mod ranges;
+mod sessions;
 mod share;
 mod signin;
 mod teams;
@@ -45,7 +47,10 @@ fn main() -> ExitCode {
 fn run(command: &Command, out: Output) -> Result<()> {
     match command {
         Command::Login(args) => signin::login(args, out),
+        Command::Logout(args) => sessions::logout(args, out),
         Command::Whoami => signin::whoami(out),
+        Command::Session(command) => sessions::run(command, out),
+        Command::Account(command) => account::run(command, out),
         Command::Team(command) => teams::run(command, out),
         Command::Share(args) => share::run(args, out),
         Command::List(args) => list::run(args, out),
@@ -58,7 +63,7 @@ fn run(command: &Command, out: Output) -> Result<()> {
 
 /// The signed-in person's client.
 fn client() -> Result<Client> {
-    Ok(Client::open(Home::find()?)?)
+    Ok(Client::open(Home::find()?, output::waiting)?)
 }
 
 /// Help and version are no failures. Others clap words well itself; a program gets JSON here as well.

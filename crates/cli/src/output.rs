@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal, Write},
-    sync::mpsc,
+    sync::{Mutex, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -85,6 +85,12 @@ impl Output {
         ended(out.write_all(bytes).and_then(|()| out.flush()))
     }
 
+    /// The same, as much of it as there is.
+    pub(crate) fn copy(from: &mut impl io::Read) -> Result<()> {
+        let mut out = io::stdout().lock();
+        ended(io::copy(from, &mut out).and_then(|_| out.flush()))
+    }
+
     /// Something worth knowing beside the result.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet && !self.json {
@@ -117,9 +123,27 @@ impl Output {
         Paint(self.color)
     }
 
+    /// Asks a person at a terminal, and gives what they type. None where there is nobody to ask.
+    pub(crate) fn ask(self, question: &str) -> Result<Option<String>> {
+        if self.json || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return Ok(None);
+        }
+        let mut answer = String::new();
+        let asked = write!(io::stderr(), "{question} ").and_then(|()| io::stdin().read_line(&mut answer));
+        asked.map_err(Failure::io("cannot ask"))?;
+        Ok(Some(answer.trim().to_owned()))
+    }
+
     /// Says on a terminal that something takes its time, once it does. Ends when dropped.
     pub(crate) fn progress(self, doing: &'static str) -> Progress {
-        if self.json || self.quiet || !io::stderr().is_terminal() { Progress(None) } else { Progress::start(doing) }
+        if self.json || self.quiet {
+            Progress(None)
+        } else if io::stderr().is_terminal() {
+            Progress::start(doing)
+        } else {
+            set_doing(Some(Doing::Quietly(self)));
+            Progress(None)
+        }
     }
 }
 
@@ -289,32 +313,76 @@ pub(crate) fn bytes(size: u64) -> String {
 
 /// A spinner that appears when something takes more than a moment.
 #[derive(Debug)]
-pub(crate) struct Progress(Option<(mpsc::Sender<()>, thread::JoinHandle<()>)>);
+pub(crate) struct Progress(Option<thread::JoinHandle<()>>);
 
 impl Progress {
     const MOMENT: Duration = Duration::from_millis(400);
 
     fn start(doing: &'static str) -> Self {
-        let (done, waiting) = mpsc::channel::<()>();
-        let shown = thread::spawn(move || {
-            if waiting.recv_timeout(Self::MOMENT) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let bar = indicatif::ProgressBar::new_spinner().with_message(doing);
-                bar.enable_steady_tick(Duration::from_millis(100));
-                let _ = waiting.recv();
-                bar.finish_and_clear();
-            }
-        });
-        Self(Some((done, shown)))
+        let (sender, waits) = mpsc::channel::<Duration>();
+        set_doing(Some(Doing::AtTerminal(sender)));
+        Self(Some(thread::spawn(move || Self::spin(doing, &waits))))
+    }
+
+    /// Until the other end of `waits` is dropped.
+    fn spin(doing: &'static str, waits: &mpsc::Receiver<Duration>) {
+        let mut next = waits.recv_timeout(Self::MOMENT);
+        if next == Err(mpsc::RecvTimeoutError::Disconnected) {
+            return;
+        }
+        let bar = indicatif::ProgressBar::new_spinner();
+        bar.enable_steady_tick(Duration::from_millis(100));
+        loop {
+            next = match next {
+                Ok(wait) => {
+                    bar.set_message(format!("{doing}: {}", asked_to_wait(wait)));
+                    waits.recv_timeout(wait)
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    bar.set_message(doing);
+                    waits.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected)
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            };
+        }
+        bar.finish_and_clear();
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some((done, shown)) = self.0.take() {
-            drop(done);
+        set_doing(None);
+        if let Some(shown) = self.0.take() {
             let _ = shown.join();
         }
     }
+}
+
+/// Where it can be told that what is done at the moment takes longer.
+#[derive(Debug)]
+enum Doing {
+    AtTerminal(mpsc::Sender<Duration>),
+    Quietly(Output),
+}
+
+/// One command runs in a process, and it does one thing at a time.
+static DOING: Mutex<Option<Doing>> = Mutex::new(None);
+
+fn set_doing(doing: Option<Doing>) {
+    *DOING.lock().unwrap_or_else(PoisonError::into_inner) = doing;
+}
+
+/// Says that the service asks to wait.
+pub(crate) fn waiting(wait: Duration) {
+    match &*DOING.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(Doing::AtTerminal(spinner)) => drop(spinner.send(wait)),
+        Some(Doing::Quietly(out)) => out.note(&asked_to_wait(wait)),
+        None => {}
+    }
+}
+
+fn asked_to_wait(wait: Duration) -> String {
+    format!("the service asks to wait {}", span(wait.as_secs()))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::{
     args::Login,
     client,
     failure::{Failure, Result},
-    output::{Output, line, span},
+    output::{Output, line, span, waiting},
 };
 use osmynt_client::{Handshake, Home, Server, Standing};
 use serde_json::json;
@@ -23,7 +23,7 @@ pub(crate) fn login(args: &Login, out: Output) -> Result<()> {
 
     let handshake = {
         let _progress = out.progress("Starting the sign-in");
-        Handshake::start(&home, &server, &name)?
+        Handshake::start(&home, &server, &name, waiting)?
     };
     show(&handshake, out)?;
     if !args.no_browser && out.terminal {

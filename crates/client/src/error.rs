@@ -1,6 +1,6 @@
 //! What can go wrong, whose fault it is, and what the person does next.
 
-use std::{borrow::Cow, fmt, path::PathBuf};
+use std::{borrow::Cow, fmt, path::PathBuf, time::Duration};
 
 use osmynt_core::{Code, Refusal};
 
@@ -39,7 +39,7 @@ pub enum Error {
     },
     /// A name or the beginning of an id fits more than one.
     Ambiguous {
-        /// What was looked for: `team`, `member`, `snippet`, `invitation`.
+        /// What was looked for: `team`, `member`, `snippet`, `invitation`, `session`.
         what: &'static str,
         /// What was given.
         selector: String,
@@ -50,8 +50,11 @@ pub enum Error {
     NotSignedIn,
     /// Somebody had, but the session is over or was ended.
     SessionOver,
-    /// The person pressed the other button, or GitHub refused.
-    SignInDenied,
+    /// The person pressed the other button, GitHub refused, or the service does: it knows the device as a revoked one.
+    SignInDenied {
+        /// Whether this device was ever signed in, so that it can have been revoked.
+        known: bool,
+    },
     /// Nobody confirmed in time.
     SignInExpired,
     /// This home belongs to another user or another service.
@@ -63,7 +66,7 @@ pub enum Error {
     UnknownDevice,
     /// There is no such thing, or none that is the caller's business.
     NotFound {
-        /// What was looked for: `team`, `member`, `snippet`, `invitation`.
+        /// What was looked for: `team`, `member`, `snippet`, `invitation`, `session`.
         what: &'static str,
         /// What was given.
         selector: String,
@@ -90,6 +93,11 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// Too many requests: the service asks to come back later.
+    RateLimited {
+        /// How much later, if it says so.
+        wait: Option<Duration>,
+    },
     /// A file of the home cannot be used.
     Home {
         /// Which.
@@ -115,16 +123,16 @@ impl Error {
         match self {
             Self::Usage { .. } | Self::Ambiguous { .. } | Self::OtherAccount { .. } => Class::Usage,
             Self::NotSignedIn | Self::SessionOver => Class::NotSignedIn,
-            Self::SignInDenied | Self::SignInExpired | Self::UnknownDevice => Class::Refused,
+            Self::SignInDenied { .. } | Self::SignInExpired | Self::UnknownDevice => Class::Refused,
             Self::NotFound { .. } | Self::NoKey { .. } => Class::NotFound,
             Self::Tampered { .. } => Class::Tampered,
-            Self::Unavailable { .. } => Class::Unavailable,
+            Self::Unavailable { .. } | Self::RateLimited { .. } => Class::Unavailable,
             Self::Home { .. } | Self::KeyStore { .. } | Self::Internal { .. } => Class::Internal,
             Self::Refused { code, .. } => match code {
                 Code::Unauthenticated => Class::NotSignedIn,
                 Code::NotFound | Code::Gone => Class::NotFound,
                 Code::Conflict | Code::StaleLog | Code::RotationRequired | Code::CoverageMismatch => Class::Conflict,
-                Code::RateLimited | Code::Unavailable => Class::Unavailable,
+                Code::Unavailable => Class::Unavailable,
                 Code::Internal => Class::Internal,
                 _ => Class::Refused,
             },
@@ -134,9 +142,12 @@ impl Error {
     /// What the person can do about it: one sentence with a full stop. None when there is nothing to add.
     pub fn advice(&self) -> Option<Cow<'static, str>> {
         let advice = match self {
-            Self::Usage { .. } | Self::SignInDenied | Self::Home { .. } => return None,
+            Self::Usage { .. } | Self::SignInDenied { known: false } | Self::Home { .. } => return None,
             Self::Ambiguous { .. } => "Give its id, or more of it.",
             Self::NotSignedIn | Self::SessionOver => "Sign in with `osmynt login`.",
+            Self::SignInDenied { known: true } => {
+                "If that was because this device was revoked, remove what it keeps here with `osmynt logout --erase`, and sign in again."
+            }
             Self::SignInExpired => "Start again with `osmynt login`.",
             Self::OtherAccount { .. } => "Set OSMYNT_HOME to another folder to use another account beside it.",
             Self::UnknownDevice => {
@@ -144,24 +155,25 @@ impl Error {
             }
             Self::NotFound { what: "team", .. } => "See `osmynt team list`.",
             Self::NotFound { what: "snippet", .. } => "See `osmynt list`.",
+            Self::NotFound { what: "session", .. } => "See `osmynt session list`.",
             Self::NotFound { .. } => "See `osmynt team show`.",
             Self::NoKey { .. } => "Ask its author to share it again: keys are never given out later.",
             Self::Tampered { .. } => {
                 "Nothing of it was used. Ask whoever runs the service, and compare with your teammates, before you go on."
             }
             Self::Unavailable { .. } => "Check the connection and try again.",
+            Self::RateLimited { wait: Some(wait) } => return Some(format!("Try again in {}.", span(*wait)).into()),
+            Self::RateLimited { wait: None } => "Try again in a few minutes.",
             Self::KeyStore { .. } => {
                 "Unlock it and try again; or set OSMYNT_KEYSTORE=file before the first sign-in to keep keys in a file that only you can read."
             }
             Self::Internal { .. } => "Try again; if it stays, report it.",
             Self::Refused { code, .. } => match code {
                 Code::Unauthenticated => "Sign in with `osmynt login`.",
-                Code::ClockSkew => "Set this machine's clock.",
-                Code::StaleLog
-                | Code::RotationRequired
-                | Code::CoverageMismatch
-                | Code::RateLimited
-                | Code::Unavailable => "Try again in a moment.",
+                Code::ClockSkew => "Set this machine's clock, and try again.",
+                Code::StaleLog | Code::RotationRequired | Code::CoverageMismatch | Code::Unavailable => {
+                    "Try again in a moment."
+                }
                 Code::Internal => "Try again; if it stays, tell whoever runs the service.",
                 _ => return None,
             },
@@ -184,6 +196,17 @@ impl Error {
     }
 }
 
+/// A time to wait, never less than it is.
+fn span(wait: Duration) -> String {
+    let seconds = wait.as_secs();
+    let (count, unit) = match seconds {
+        0..120 => (seconds, "second"),
+        120..7_200 => (seconds.div_ceil(60), "minute"),
+        _ => (seconds.div_ceil(3_600), "hour"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A refusal by the rules of `osmynt-core` of something that the caller asked for.
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
@@ -200,15 +223,21 @@ impl fmt::Display for Error {
             }
             Self::NotSignedIn => f.write_str("nobody is signed in"),
             Self::SessionOver => f.write_str("the sign-in is over"),
-            Self::SignInDenied => f.write_str("the sign-in was refused in the browser"),
-            Self::SignInExpired => f.write_str("nobody confirmed the sign-in in time"),
+            Self::SignInDenied { .. } => f.write_str("the sign-in was refused in the browser"),
+            Self::SignInExpired => {
+                f.write_str("nobody confirmed the sign-in in time, or the answer was lost on its way")
+            }
             Self::OtherAccount { home_of } => write!(f, "this home belongs to {home_of}"),
             Self::UnknownDevice => f.write_str("this device is not one of the account's active devices"),
             Self::NotFound { what, selector } => write!(f, "there is no {what} \"{selector}\""),
             Self::NoKey { what } => write!(f, "this device has no key for {what}"),
+            Self::Refused { code: Code::ClockSkew, .. } => {
+                f.write_str("the clocks of this machine and of the service differ by more than a minute")
+            }
             Self::Refused { code, detail } => write!(f, "{detail} ({})", code.as_str()),
             Self::Tampered { what } => write!(f, "verification failed: {what}"),
             Self::Unavailable { why } => write!(f, "the service cannot be reached: {why}"),
+            Self::RateLimited { .. } => f.write_str("the service has had too many requests from here"),
             Self::Home { path, why } => write!(f, "{}: {why}", path.display()),
             Self::KeyStore { why } => write!(f, "the system's key store cannot be used: {why}"),
         }

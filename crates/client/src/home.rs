@@ -6,7 +6,8 @@
 //! | `vault` | every secret, encrypted ([`crate::vault`]) |
 //! | `vault.key` | the key of the vault, only where there is no key store of the system |
 //! | `users/`, `teams/` | what was verified so far, one file per log ([`crate::logs`]) |
-//! | `lock` | nothing; several processes take turns by it |
+//! | `logins.json` | names of people, as the service said them |
+//! | `lock`, `refresh.lock` | nothing; several processes take turns by them, at changing files and at refreshing tokens |
 //!
 //! The folder is its owner's alone (0700, files 0600), made so and refused otherwise.
 
@@ -23,7 +24,11 @@ use ureq::http::Uri;
 
 use osmynt_core::{DeviceId, UserId, b64u};
 
-use crate::{Error, Result, system};
+use crate::{Error, Result, system, vault};
+
+const PROFILE: &str = "profile.json";
+const LOCK: &str = "lock";
+const REFRESH_LOCK: &str = "refresh.lock";
 
 /// The folder that holds everything of one person's sign-in.
 #[derive(Debug, Clone)]
@@ -101,21 +106,55 @@ impl Home {
 
     /// Whose it is, if somebody has signed in here.
     pub fn profile(&self) -> Result<Option<Profile>> {
-        self.read_json("profile.json")
+        self.read_json(PROFILE)
     }
 
     pub(crate) fn set_profile(&self, profile: &Profile) -> Result<()> {
-        self.write_json("profile.json", profile)
+        self.write_json(PROFILE, profile)
     }
 
     /// Runs `work` while no other process does. Not to be nested.
     pub(crate) fn locked<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.taking_turns(LOCK, work)
+    }
+
+    /// Runs `work` while no other process refreshes the tokens. It may talk to the service, and use [`Home::locked`] inside.
+    pub(crate) fn refreshing<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.taking_turns(REFRESH_LOCK, work)
+    }
+
+    fn taking_turns<T>(&self, lock: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         make_dir(&self.dir)?;
-        let path = self.dir.join("lock");
+        let path = self.dir.join(lock);
         let lock = private_file(OpenOptions::new().write(true).create(true), &path)?;
         lock.lock().map_err(|error| io(&path, &error))?;
         // Dropping the file unlocks it, also on an early return.
         work()
+    }
+
+    /// Removes all that this program keeps here, and the vault's key from the system's key store. Nothing here need be whole,
+    /// and what failed may be done again. Files that are somebody else's stay, and the folder with them.
+    pub fn erase(&self) -> Result<()> {
+        if !self.dir.try_exists().map_err(|error| io(&self.dir, &error))? {
+            return Ok(());
+        }
+        self.locked(|| {
+            vault::forget_key(self)?;
+            // The key's file after the vault: a vault without it would be taken for one whose key the system keeps.
+            for name in ["vault", "vault.key", "logins.json", PROFILE, "users", "teams", REFRESH_LOCK] {
+                remove(&self.dir.join(name))?;
+            }
+            Ok(())
+        })?;
+        remove(&self.dir.join(LOCK))?;
+        // Not empty: there is something that is not ours.
+        let _ = fs::remove_dir(&self.dir);
+        Ok(())
+    }
+
+    /// Whether there is anything of a sign-in here.
+    pub fn is_used(&self) -> bool {
+        [PROFILE, "vault", "vault.key"].into_iter().any(|name| self.dir.join(name).exists())
     }
 
     /// The bytes of a file of the home, or none if it is not there.
@@ -168,6 +207,18 @@ impl Home {
         let bytes = serde_json::to_vec(value)
             .map_err(|error| Error::Internal { why: format!("{name} cannot be written: {error}") })?;
         self.write(name, &bytes)
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(path, &error)),
+        _ => Ok(()),
     }
 }
 

@@ -1,18 +1,24 @@
-//! Talking to the service: JSON, problem documents, time-outs, limits and retries.
+//! Talking to the service: proofs of possession, JSON, problem documents, time-outs, limits and retries.
 //!
 //! Every request of the protocol but those that start and claim a sign-in is safe to send again: commits and user-log
 //! entries succeed a second time, snippets are put under an id of the client's choice. So a lost answer costs a retry.
+//! What the service refuses for its rate it has not done, so that may always be sent again.
 
-use std::{io::Read as _, time::Duration};
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _, Write as _},
+    time::Duration,
+};
 
-use osmynt_core::{Code, api, limits, snippet};
+use osmynt_core::{Code, Hash, api, b64u, dpop, limits, snippet};
 use serde::{Serialize, de::DeserializeOwned};
 use ureq::{
     Agent,
     http::{HeaderMap, StatusCode, header},
 };
 
-use crate::{Error, Result, Server};
+use crate::keys::Signer;
+use crate::{Error, Result, Server, system};
 
 const USER_AGENT: &str = concat!("osmynt/", env!("CARGO_PKG_VERSION"));
 
@@ -23,18 +29,37 @@ const BODY: Duration = Duration::from_mins(3);
 
 /// Waits before the second, third and fourth attempt.
 const BACKOFF: [Duration; 3] = [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3)];
-/// A service that wants a longer pause than this is reported instead of waited for.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// A service that wants a longer pause than this is reported instead of waited for. The service counts by the minute.
+const LONGEST_WAIT: Duration = Duration::from_secs(75);
+/// A pause from this on is told the person.
+const NOTICEABLE: Duration = Duration::from_secs(1);
 
 /// A page of a log or of a directory: at most 100 statements with what surrounds them, or 100 whole user logs.
 const JSON_ANSWER_BYTES: u64 = 32 * 1024 * 1024;
 const PROBLEM_BYTES: u64 = 64 * 1024;
+/// A download takes as long as it takes, as long as something comes.
+const DOWNLOAD: Duration = Duration::from_hours(6);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// A connection to one service.
 #[derive(Debug)]
 pub struct Http {
     agent: Agent,
     server: Server,
+    on_wait: OnWait,
+}
+
+/// Is told of each wait that the service asks for, before it begins.
+pub type OnWait = fn(Duration);
+
+/// In whose name a request is sent: a device, which proves of every request that it made it, and the access token that
+/// it was given, but where it asks for one.
+#[derive(Clone, Copy)]
+pub struct Caller<'a> {
+    /// Signs the proofs.
+    pub device: &'a Signer,
+    /// For `Authorization`.
+    pub token: Option<&'a str>,
 }
 
 /// A request, without who sends it.
@@ -45,6 +70,7 @@ pub struct Request {
     body: Option<(&'static str, Vec<u8>)>,
     invite_proof: Option<String>,
     repeatable: bool,
+    slow: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +79,17 @@ enum Method {
     Post,
     Put,
     Delete,
+}
+
+impl Method {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+        }
+    }
 }
 
 impl Request {
@@ -98,7 +135,7 @@ impl Request {
     }
 
     fn new(method: Method, path: String) -> Self {
-        Self { method, path, body: None, invite_proof: None, repeatable: true }
+        Self { method, path, body: None, invite_proof: None, repeatable: true, slow: false }
     }
 
     fn with_json(mut self, body: &impl Serialize) -> Result<Self> {
@@ -111,7 +148,7 @@ impl Request {
 
 impl Http {
     /// Prepares to talk to `server`. Nothing is sent.
-    pub fn new(server: Server) -> Self {
+    pub fn new(server: Server, on_wait: OnWait) -> Self {
         let mut config = Agent::config_builder()
             .user_agent(USER_AGENT)
             .http_status_as_error(false)
@@ -127,56 +164,95 @@ impl Http {
             // This very machine is not behind a proxy.
             config = config.proxy(None);
         }
-        Self { agent: config.build().new_agent(), server }
+        Self { agent: config.build().new_agent(), server, on_wait }
     }
 
     /// Sends, and reads a JSON answer.
-    pub fn json<T: DeserializeOwned>(&self, request: &Request, token: Option<&str>) -> Result<T> {
-        let bytes = self.exchange(request, token, JSON_ANSWER_BYTES)?;
+    pub fn json<T: DeserializeOwned>(&self, request: &Request, caller: Option<Caller<'_>>) -> Result<T> {
+        let bytes = self.exchange(request, caller, |body| read(body, JSON_ANSWER_BYTES))?;
         serde_json::from_slice(&bytes).map_err(|error| Error::Internal {
             why: format!("the service's answer to {} makes no sense: {error}", request.path),
         })
     }
 
     /// Sends, and expects no content.
-    pub fn empty(&self, request: &Request, token: Option<&str>) -> Result<()> {
-        self.exchange(request, token, PROBLEM_BYTES).map(drop)
+    pub fn empty(&self, request: &Request, caller: Option<Caller<'_>>) -> Result<()> {
+        self.exchange(request, caller, |body| read(body, PROBLEM_BYTES)).map(drop)
     }
 
     /// Sends, and reads a snippet's bytes.
-    pub fn snippet(&self, request: &Request, token: Option<&str>) -> Result<Vec<u8>> {
-        self.exchange(request, token, limits::SNIPPET_BYTES)
+    pub fn snippet(&self, request: &Request, caller: Option<Caller<'_>>) -> Result<Vec<u8>> {
+        self.exchange(request, caller, |body| read(body, limits::SNIPPET_BYTES))
+    }
+
+    /// Sends, and writes the answer to a file of which nothing else is kept. After a failure the file holds anything.
+    pub fn download(&self, request: &Request, caller: Option<Caller<'_>>, mut file: &File, limit: u64) -> Result<()> {
+        let unwritten = |error: std::io::Error| {
+            Failure::lasting(Error::Internal { why: format!("what was received cannot be written: {error}") })
+        };
+        let request = Request { slow: true, ..request.clone() };
+        self.exchange(&request, caller, |body| {
+            // An earlier attempt may have come half way.
+            file.set_len(0).and_then(|()| file.rewind()).map_err(unwritten)?;
+            let mut reader = body.as_reader().take(limit.saturating_add(1));
+            let mut chunk = vec![0; 64 * 1024];
+            let mut written: u64 = 0;
+            loop {
+                let part = match reader.read(&mut chunk) {
+                    Ok(0) => return Ok(()),
+                    Ok(length) => chunk.get(..length).unwrap_or_default(),
+                    Err(error) => return Err(broken_off(&error)),
+                };
+                written = written.saturating_add(part.len() as u64);
+                if written > limit {
+                    return Err(too_long());
+                }
+                file.write_all(part).map_err(unwritten)?;
+            }
+        })
     }
 
     /// Sends until there is an answer worth having.
-    fn exchange(&self, request: &Request, token: Option<&str>, limit: u64) -> Result<Vec<u8>> {
+    fn exchange<T>(
+        &self,
+        request: &Request,
+        caller: Option<Caller<'_>>,
+        mut receive: impl FnMut(&mut ureq::Body) -> Result<T, Failure>,
+    ) -> Result<T> {
         let mut pauses = BACKOFF.into_iter();
         loop {
-            let (error, pause) = match self.attempt(request, token, limit) {
-                Ok(bytes) => return Ok(bytes),
-                Err(Failure { error, retry: None }) => return Err(error),
-                Err(Failure { error, retry: Some(wanted) }) => (error, wanted),
+            let Failure { error, retry } = match self.attempt(request, caller, &mut receive) {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
             };
-            match pauses.next() {
-                Some(backoff) if request.repeatable && pause <= LONGEST_WAIT => {
-                    std::thread::sleep(backoff.max(pause));
-                }
-                _ => return Err(error),
+            let (Some(wanted), Some(backoff)) = (retry, pauses.next()) else { return Err(error) };
+            let repeatable = request.repeatable || matches!(error, Error::RateLimited { .. });
+            if !repeatable || wanted > LONGEST_WAIT {
+                return Err(error);
             }
+            if wanted >= NOTICEABLE {
+                (self.on_wait)(wanted);
+            }
+            std::thread::sleep(backoff.max(wanted));
         }
     }
 
-    fn attempt(&self, request: &Request, token: Option<&str>, limit: u64) -> Result<Vec<u8>, Failure> {
-        let mut built = ureq::http::Request::builder()
-            .method(match request.method {
-                Method::Get => "GET",
-                Method::Post => "POST",
-                Method::Put => "PUT",
-                Method::Delete => "DELETE",
-            })
-            .uri(format!("{}{}", self.server.as_str(), request.path));
-        if let Some(token) = token {
-            built = built.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    fn attempt<T>(
+        &self,
+        request: &Request,
+        caller: Option<Caller<'_>>,
+        receive: &mut impl FnMut(&mut ureq::Body) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut built = ureq::http::Request::builder().method(request.method.as_str()).uri(format!(
+            "{}{}",
+            self.server.as_str(),
+            request.path
+        ));
+        if let Some(caller) = caller {
+            built = built.header("DPoP", self.proof(request, caller).map_err(Failure::lasting)?);
+            if let Some(token) = caller.token {
+                built = built.header(header::AUTHORIZATION, format!("DPoP {token}"));
+            }
         }
         if let Some(proof) = &request.invite_proof {
             built = built.header("Osmynt-Invite", proof);
@@ -187,19 +263,37 @@ impl Http {
             })
         };
         let sent = match &request.body {
-            Some((media_type, bytes)) => self
-                .agent
-                .run(built.header(header::CONTENT_TYPE, *media_type).body(bytes.as_slice()).map_err(malformed)?),
+            Some((media_type, bytes)) => {
+                let built = built.header(header::CONTENT_TYPE, *media_type);
+                self.agent.run(built.body(bytes.as_slice()).map_err(malformed)?)
+            }
+            None if request.slow => {
+                let built = self.agent.configure_request(built.body(()).map_err(malformed)?);
+                let patient = built.timeout_recv_body(Some(DOWNLOAD)).timeout_per_read(Some(SILENCE));
+                self.agent.run(patient.build())
+            }
             None => self.agent.run(built.body(()).map_err(malformed)?),
         };
         let mut answer = sent.map_err(|error| transport(&error))?;
         if answer.status().is_success() {
-            return read(answer.body_mut(), limit);
+            return receive(answer.body_mut());
         }
         let status = answer.status();
         let pause = retry_after(answer.headers());
         let body = read(answer.body_mut(), PROBLEM_BYTES).unwrap_or_default();
         Err(refused(status, pause, &body))
+    }
+
+    /// The proof for one attempt (`docs/protocol.md` section 8): each is taken once.
+    fn proof(&self, request: &Request, caller: Caller<'_>) -> Result<String> {
+        let path = request.path.split_once('?').map_or(request.path.as_str(), |(path, _)| path);
+        caller.device.prove(&dpop::Proof {
+            jti: b64u::encode(&system::random::<16>()?),
+            htm: request.method.as_str().to_owned(),
+            htu: format!("{}{path}", self.server.as_str()),
+            iat: system::now(),
+            ath: caller.token.map(|token| Hash::of(token.as_bytes())),
+        })
     }
 }
 
@@ -239,26 +333,32 @@ fn read(body: &mut ureq::Body, limit: u64) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     // One byte more than allowed shows that there was more.
     let read = body.as_reader().take(limit.saturating_add(1)).read_to_end(&mut bytes);
-    if let Err(error) = read {
-        let why = format!("its answer broke off: {error}");
-        return Err(Failure::passing(Error::Unavailable { why }, Duration::ZERO));
-    }
-    if bytes.len() as u64 > limit {
-        return Err(Failure::lasting(Error::Internal {
-            why: "the service's answer is larger than the protocol allows".to_owned(),
-        }));
-    }
-    Ok(bytes)
+    read.map_err(|error| broken_off(&error))?;
+    if bytes.len() as u64 > limit { Err(too_long()) } else { Ok(bytes) }
+}
+
+fn broken_off(error: &std::io::Error) -> Failure {
+    let why = format!("its answer broke off: {error}");
+    Failure::passing(Error::Unavailable { why }, Duration::ZERO)
+}
+
+fn too_long() -> Failure {
+    let why = "the service's answer is larger than the protocol allows".to_owned();
+    Failure::lasting(Error::Internal { why })
 }
 
 /// What a status other than success means: the problem document if there is one, else the status alone.
-fn refused(status: StatusCode, pause: Duration, body: &[u8]) -> Failure {
+fn refused(status: StatusCode, pause: Option<Duration>, body: &[u8]) -> Failure {
+    let at_once = pause.unwrap_or_default();
     let problem: Option<api::Problem> = serde_json::from_slice(body).ok();
     let known = problem.and_then(|problem| Some((Code::from_name(&problem.code)?, problem.detail)));
+    if matches!(known, Some((Code::RateLimited, _))) || known.is_none() && status == StatusCode::TOO_MANY_REQUESTS {
+        return Failure::passing(Error::RateLimited { wait: pause }, pause.unwrap_or(NOTICEABLE));
+    }
     let Some((code, detail)) = known else {
         let why = format!("it answered {status} without saying why");
         return if status.is_server_error() {
-            Failure::passing(Error::Unavailable { why }, pause)
+            Failure::passing(Error::Unavailable { why }, at_once)
         } else {
             Failure::lasting(Error::Internal {
                 why: format!("this is no Osmynt service, or something stands before it: {why}"),
@@ -267,15 +367,12 @@ fn refused(status: StatusCode, pause: Duration, body: &[u8]) -> Failure {
     };
     let error = Error::Refused { code, detail };
     match code {
-        Code::Unavailable | Code::RateLimited => Failure::passing(error, pause),
+        Code::Unavailable => Failure::passing(error, at_once),
         _ => Failure::lasting(error),
     }
 }
 
 /// RFC 9110 section 10.2.3, the form in seconds.
-fn retry_after(headers: &HeaderMap) -> Duration {
-    headers
-        .get(header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.parse().ok())
-        .map_or(Duration::ZERO, Duration::from_secs)
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs)
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use osmynt_core::dpop::{self, Proof};
 use osmynt_core::{Hash, KeyId, Payload, PublicKey, Refusal, Time, Unverified, Verified, b64u, signing_input};
 use p256::ecdsa::{
     Signature, SigningKey, VerifyingKey,
@@ -122,11 +123,20 @@ impl Signer {
 
     /// Signs a statement: a compact JWS, ES256 with deterministic nonces (RFC 6979).
     pub fn sign<T: Payload>(&self, payload: &T) -> Result<String> {
-        let mut compact = signing_input(self.kid(), payload)?;
-        let signature: Signature = self.key.sign(compact.as_bytes());
-        compact.push('.');
-        compact.push_str(&b64u::encode(&signature.to_bytes()));
-        Ok(compact)
+        Ok(self.compact(signing_input(self.kid(), payload)?))
+    }
+
+    /// Signs a proof that a request is this device's (RFC 9449).
+    pub fn prove(&self, proof: &Proof) -> Result<String> {
+        Ok(self.compact(dpop::signing_input(&self.public, proof)?))
+    }
+
+    /// A JWS of what is to be signed, by RFC 7515 section 5.1.
+    fn compact(&self, mut input: String) -> String {
+        let signature: Signature = self.key.sign(input.as_bytes());
+        input.push('.');
+        input.push_str(&b64u::encode(&signature.to_bytes()));
+        input
     }
 }
 

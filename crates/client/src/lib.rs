@@ -1,7 +1,8 @@
 //! The Osmynt client: everything between a person's command and the service.
 //!
 //! In scope: keys and where they are kept ([`vault`]), sealing and opening ([`seal`]), talking to the service
-//! ([`http`]), verifying what it says ([`logs`]), and the things a person does: [`signin`], [`team`], [`share`].
+//! ([`http`]), verifying what it says ([`logs`]), and the things a person does: [`signin`], [`sessions`], [`account`],
+//! [`team`], [`share`].
 //! Not in scope: reading arguments and printing (that is the command's), and deciding what a log allows (that is
 //! `osmynt-core`'s, the same code that the service runs).
 //!
@@ -13,6 +14,7 @@
 //!
 //! Start at [`Client`].
 
+pub mod account;
 pub mod commit;
 pub mod error;
 pub mod home;
@@ -21,21 +23,26 @@ pub mod keys;
 pub mod logs;
 pub mod seal;
 mod session;
+pub mod sessions;
 pub mod share;
 pub mod signin;
 mod system;
 pub mod team;
+mod tokens;
 pub mod unlock;
 pub mod vault;
 #[cfg(test)]
 mod vectors;
 
+pub use account::{Deletion, Departure, Fate};
 pub use error::{Class, Error, Result};
 pub use home::{Home, Keystore, Profile, Server};
+pub use osmynt_core::api::{AccountEvent, AccountEventType, MySession};
 pub use osmynt_core::snippet::{Base, Header, Kind, Lines};
 pub use osmynt_core::teamlog::Role;
 pub use osmynt_core::{DeviceId, InviteId, SnippetId, TeamId, Time, UserId};
 pub use session::Client;
+pub use sessions::SignedOut;
 pub use share::{Audience, Draft, Listing, Opened, Recipients, Rejected, Shared, Snippet};
 pub use signin::{Handshake, Me, Standing};
 pub use team::{Invitation, Invite, Member, Person, Team, TeamSummary};

@@ -1,23 +1,21 @@
-//! A signed-in person's client: tokens, requests, and reading a team up to its head.
+//! A signed-in person's client, and reading a team up to its head.
 
-use osmynt_core::api::{self, LoggedEntry, TokenRequest};
+use osmynt_core::api::{self, LoggedEntry};
 use osmynt_core::statement::{PrekeyKind, PrekeyStatement};
-use osmynt_core::{Code, DeviceId, Head, TeamId, UserId};
-use serde::de::DeserializeOwned;
+use osmynt_core::{DeviceId, Head, TeamId, UserId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use zeroize::Zeroizing;
 
-use crate::http::{Http, Request};
+use crate::http::{Http, OnWait, Request};
 use crate::keys::DeviceKeys;
 use crate::logs::{People, TeamView, VerifiedUser};
 use crate::seal::{self, Key};
-use crate::vault::{KnownName, Secrets, Session, TeamSecrets, Vault};
+use crate::vault::{KnownName, Secrets, TeamSecrets, Vault};
 use crate::{Error, Home, Person, Profile, Result, system, unlock};
 
 /// A signed-in person's access to the service, from one home.
 ///
-/// Its methods are in [`crate::signin`], [`crate::team`] and [`crate::share`]. Each reads what it needs from the home
+/// Its methods are in [`crate::signin`], [`crate::sessions`], [`crate::account`], [`crate::team`] and [`crate::share`]. Each reads what it needs from the home
 /// and leaves there what it learned, so that several processes may use one home at a time.
 #[derive(Debug)]
 pub struct Client {
@@ -43,17 +41,16 @@ struct PinnedUser {
     entries: Vec<LoggedEntry>,
 }
 
-/// An access token is renewed this many seconds before it ends, so that it does not end under way.
-const RENEW_EARLY: u64 = 60;
 const LOGINS: &str = "logins.json";
 
 impl Client {
     /// Opens the home of somebody who has signed in. [`Error::NotSignedIn`] otherwise. Talks to nobody.
-    pub fn open(home: Home) -> Result<Self> {
+    /// `on_wait` is told of each wait that the service asks for.
+    pub fn open(home: Home, on_wait: OnWait) -> Result<Self> {
         let profile = home.profile()?.ok_or(Error::NotSignedIn)?;
         let vault = Vault::open(&home)?;
         let keys = vault.read()?.device.ok_or(Error::NotSignedIn)?;
-        Ok(Self { http: Http::new(profile.server.clone()), home, vault, profile, keys })
+        Ok(Self { http: Http::new(profile.server.clone(), on_wait), home, vault, profile, keys })
     }
 
     /// Whose home this is, and of which service.
@@ -63,69 +60,6 @@ impl Client {
 
     pub(crate) fn device(&self) -> DeviceId {
         DeviceId(self.keys.signer.kid())
-    }
-
-    /// Sends a request in the caller's name and reads a JSON answer.
-    pub(crate) fn json<T: DeserializeOwned>(&self, request: &Request) -> Result<T> {
-        self.with_token(|token| self.http.json(request, Some(token)))
-    }
-
-    /// Sends a request in the caller's name and expects no content.
-    pub(crate) fn empty(&self, request: &Request) -> Result<()> {
-        self.with_token(|token| self.http.empty(request, Some(token)))
-    }
-
-    /// Sends a request in the caller's name and reads a snippet.
-    pub(crate) fn snippet(&self, request: &Request) -> Result<Vec<u8>> {
-        self.with_token(|token| self.http.snippet(request, Some(token)))
-    }
-
-    fn with_token<T>(&self, send: impl Fn(&str) -> Result<T>) -> Result<T> {
-        let secrets = self.vault.read()?;
-        let session = secrets.session.as_ref().ok_or(Error::NotSignedIn)?;
-        if session.access_ends > system::now().plus(RENEW_EARLY) {
-            match send(&session.access_token) {
-                // The clocks may differ, or the service's secret may have been renewed.
-                Err(Error::Refused { code: Code::Unauthenticated, .. }) => {}
-                answer => return self.explained(answer, &session.access_token),
-            }
-        }
-        let token = self.renew(session)?;
-        self.explained(send(&token), &token)
-    }
-
-    /// Tells a device that may do nothing from a person who may not do this.
-    fn explained<T>(&self, answer: Result<T>, token: &str) -> Result<T> {
-        if matches!(answer, Err(Error::Refused { code: Code::Forbidden, .. })) {
-            let me: Result<api::Me> = self.http.json(&Request::get("/v1/me"), Some(token));
-            if me.is_ok_and(|me| !me.device.active) {
-                return Err(Error::UnknownDevice);
-            }
-        }
-        answer
-    }
-
-    fn renew(&self, session: &Session) -> Result<Zeroizing<String>> {
-        let now = system::now();
-        if session.refresh_ends <= now {
-            return Err(Error::SessionOver);
-        }
-        let request = TokenRequest::RefreshToken { refresh_token: session.refresh_token.clone() };
-        let tokens: api::Tokens = match self.http.json(&Request::post("/v1/tokens", &request)?, None) {
-            Err(Error::Refused { code: Code::Unauthenticated | Code::InvalidRequest | Code::ExpiredToken, .. }) => {
-                return Err(Error::SessionOver);
-            }
-            answer => answer?,
-        };
-        let access_token = Zeroizing::new(tokens.access_token);
-        self.vault.update(|secrets| {
-            if let Some(session) = &mut secrets.session {
-                session.access_token.clone_from(&access_token);
-                session.access_ends = now.plus(tokens.expires_in);
-            }
-            Ok(())
-        })?;
-        Ok(access_token)
     }
 }
 

@@ -8,11 +8,11 @@ use osmynt_core::userlog::{UserEvent, UserLog};
 use osmynt_core::{Code, DeviceId, Hash, Time, UserId, b64u, limits};
 use zeroize::Zeroizing;
 
-use crate::http::{Http, Request};
+use crate::http::{Caller, Http, OnWait, Request};
 use crate::keys::DeviceKeys;
 use crate::logs::VerifiedUser;
 use crate::vault::{Session, Vault};
-use crate::{Client, Error, Home, Profile, Result, Server, system};
+use crate::{Class, Client, Error, Home, Profile, Result, Server, system};
 
 /// A sign-in under way: show these to the person, then [`Handshake::wait`].
 #[derive(Debug)]
@@ -35,6 +35,7 @@ struct Pending {
     http: Http,
     server: Server,
     keys: DeviceKeys,
+    known: bool,
     device_name: String,
     device_code: Zeroizing<String>,
     verifier: Zeroizing<String>,
@@ -73,13 +74,16 @@ pub struct Me {
 }
 
 impl Handshake {
-    /// Starts a sign-in. Makes the device's keys if this home has none yet. `device_name` is 1 to 64 printable characters.
-    pub fn start(home: &Home, server: &Server, device_name: &str) -> Result<Self> {
+    /// Starts a sign-in. Makes the device's keys if this home has none yet; a session that there is stays until the new one
+    /// is there. `device_name` is 1 to 64 printable characters. `on_wait` is told of each wait that the service asks for.
+    pub fn start(home: &Home, server: &Server, device_name: &str, on_wait: OnWait) -> Result<Self> {
         let characters = device_name.chars().count();
         if !(1..=limits::DEVICE_NAME_CHARS).contains(&characters) || device_name.chars().any(char::is_control) {
             return Err(Error::usage("a device's name has 1 to 64 printable characters"));
         }
-        if let Some(profile) = home.profile()?.filter(|profile| profile.server != *server) {
+        let profile = home.profile()?;
+        let known = profile.is_some();
+        if let Some(profile) = profile.filter(|profile| profile.server != *server) {
             return Err(Error::OtherAccount { home_of: format!("{} at {}", profile.login, profile.server) });
         }
         let vault = Vault::open(home)?;
@@ -95,9 +99,16 @@ impl Handshake {
             name: device_name.to_owned(),
             iat: now,
         })?;
-        let http = Http::new(server.clone());
+        let http = Http::new(server.clone(), on_wait);
         let started: api::HandshakeStarted =
             http.json(&Request::post_once("/v1/handshakes", &api::StartHandshake { statement })?, None)?;
+        // Proofs name the service as it calls itself, and so do invitations.
+        if !started.verification_uri.starts_with(&format!("{server}/")) {
+            let page = &started.verification_uri;
+            return Err(Error::usage(format!(
+                "the service at {server} goes by another address: its sign-in page is {page}"
+            )));
+        }
         Ok(Self {
             user_code: started.user_code,
             verification_uri: started.verification_uri,
@@ -109,6 +120,7 @@ impl Handshake {
                 http,
                 server: server.clone(),
                 keys,
+                known,
                 device_name: device_name.to_owned(),
                 device_code: Zeroizing::new(started.device_code),
                 verifier,
@@ -129,53 +141,64 @@ impl Handshake {
 impl Pending {
     /// RFC 8628 section 3.5.
     fn poll(&self) -> Result<api::Tokens> {
-        const LONGER: u64 = 5;
         let request =
             TokenRequest::DeviceCode { device_code: self.device_code.to_string(), verifier: self.verifier.to_string() };
+        let caller = Caller { device: &self.keys.signer, token: None };
         let mut interval = self.interval.max(1);
         while system::now() < self.ends {
             std::thread::sleep(Duration::from_secs(interval));
-            match self.http.json(&Request::post_once("/v1/tokens", &request)?, None) {
+            match self.http.json(&Request::post_once("/v1/tokens", &request)?, Some(caller)) {
                 Ok(tokens) => return Ok(tokens),
-                Err(Error::Refused { code: Code::AuthorizationPending, .. } | Error::Unavailable { .. }) => {}
-                Err(Error::Refused { code: Code::SlowDown, .. }) => interval = interval.saturating_add(LONGER),
-                Err(Error::Refused { code: Code::AccessDenied, .. }) => return Err(Error::SignInDenied),
-                Err(Error::Refused { code: Code::ExpiredToken, .. }) => return Err(Error::SignInExpired),
-                Err(error) => return Err(error),
+                Err(error) => interval = next_interval(interval, error, self.known)?,
             }
         }
         Err(Error::SignInExpired)
     }
 
     fn accept(self, tokens: api::Tokens) -> Result<(Client, Standing)> {
-        let incomplete = || Error::Internal { why: "the service's answer lacks the refresh token".to_owned() };
-        let now = system::now();
-        let session = Session {
-            access_token: tokens.access_token,
-            access_ends: now.plus(tokens.expires_in),
-            refresh_token: tokens.refresh_token.ok_or_else(incomplete)?,
-            refresh_ends: now.plus(tokens.refresh_expires_in.ok_or_else(incomplete)?),
-        };
-        let earlier = self.home.profile()?;
-        if let Some(profile) = earlier.filter(|profile| profile.user != tokens.user) {
+        let user = tokens.user;
+        let session = Session::new(tokens, system::now())?;
+        let signer = self.keys.signer.clone();
+        let token = Zeroizing::new(session.access_token.clone());
+        let caller = Caller { device: &signer, token: Some(&token) };
+        if let Some(profile) = self.home.profile()?.filter(|profile| profile.user != user) {
+            // Nobody will use it. If this fails, it ends by itself.
+            let _ = self.http.empty(&Request::delete("/v1/me/sessions/current"), Some(caller));
             return Err(Error::OtherAccount { home_of: format!("{} at {}", profile.login, profile.server) });
         }
-        let me: api::Me = self.http.json(&Request::get("/v1/me"), Some(&session.access_token))?;
-        let profile = Profile {
-            server: self.server,
-            user: tokens.user,
-            login: me.user.login,
-            device: DeviceId(self.keys.signer.kid()),
-            device_name: self.device_name,
-        };
+        // Before anything else can fail: with the claim of these the session before has ended.
         self.vault.update(|secrets| {
             secrets.session = Some(session);
             Ok(())
         })?;
+        let me: api::Me = self.http.json(&Request::get("/v1/me"), Some(caller))?;
+        let profile = Profile {
+            server: self.server,
+            user,
+            login: me.user.login,
+            device: DeviceId(self.keys.signer.kid()),
+            device_name: self.device_name,
+        };
         self.home.set_profile(&profile)?;
         let client = Client { home: self.home, vault: self.vault, http: self.http, profile, keys: self.keys };
         let standing = client.take_place()?;
         Ok((client, standing))
+    }
+}
+
+/// How many seconds to wait before the next poll, if there is to be one. `known` is whether this device was signed in
+/// before.
+fn next_interval(interval: u64, error: Error, known: bool) -> Result<u64> {
+    const LONGER: u64 = 5;
+    const LONGEST: u64 = 30;
+    match error {
+        Error::Refused { code: Code::AuthorizationPending, .. } => Ok(interval),
+        Error::Refused { code: Code::SlowDown, .. } => Ok(interval.saturating_add(LONGER)),
+        Error::Refused { code: Code::AccessDenied, .. } => Err(Error::SignInDenied { known }),
+        Error::Refused { code: Code::ExpiredToken, .. } => Err(Error::SignInExpired),
+        // "the client MUST unilaterally reduce its polling frequency before retrying"
+        error if error.class() == Class::Unavailable => Ok(interval.max(interval.saturating_mul(2).min(LONGEST))),
+        error => Err(error),
     }
 }
 
@@ -207,14 +230,6 @@ impl Client {
             }
             Some(user) => self.append_self(user.log(), |device| UserEvent::IdentityReset { device }),
         }
-    }
-
-    /// Forgets the tokens. The device's keys stay, for the next sign-in.
-    pub fn sign_out(self) -> Result<()> {
-        self.vault.update(|secrets| {
-            secrets.session = None;
-            Ok(())
-        })
     }
 
     /// Begins the user log if there is none; says where this device stands in it otherwise.
@@ -270,5 +285,32 @@ impl Client {
 impl std::fmt::Debug for Pending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pending").field("server", &self.server).field("ends", &self.ends).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn polls_become_rarer_when_the_service_says_so_or_is_not_there() {
+        let refused = |code| Error::Refused { code, detail: String::new() };
+        let next = |interval, error| next_interval(interval, error, false);
+        assert_eq!(next(2, refused(Code::AuthorizationPending)).unwrap(), 2);
+        assert_eq!(next(2, refused(Code::SlowDown)).unwrap(), 7);
+        assert_eq!(next(7, refused(Code::AuthorizationPending)).unwrap(), 7, "from then on");
+        for gone in [Error::Unavailable { why: String::new() }, Error::RateLimited { wait: None }] {
+            assert_eq!(next(7, gone).unwrap(), 14);
+        }
+        assert_eq!(next(20, refused(Code::Unavailable)).unwrap(), 30);
+        assert_eq!(next(40, refused(Code::Unavailable)).unwrap(), 40, "never more often");
+    }
+
+    #[test]
+    fn polls_end_when_there_is_nothing_to_wait_for() {
+        let refused = |code| next_interval(2, Error::Refused { code, detail: String::new() }, true).unwrap_err();
+        assert!(matches!(refused(Code::AccessDenied), Error::SignInDenied { known: true }));
+        assert!(matches!(refused(Code::ExpiredToken), Error::SignInExpired));
+        assert!(matches!(refused(Code::ClockSkew), Error::Refused { code: Code::ClockSkew, .. }));
     }
 }

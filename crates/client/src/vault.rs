@@ -9,9 +9,9 @@
 //! Several processes may use one vault: changes are made under the home's lock and replace the file at once.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::{fmt, fs, io};
 
-use osmynt_core::{TeamId, Time, b64u};
+use osmynt_core::{Bytes, TeamId, Time, api, b64u};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -60,6 +60,33 @@ pub struct Session {
     /// When it ends, by this machine's clock.
     #[zeroize(skip)]
     pub refresh_ends: Time,
+    /// The key of the refresh that may be under way: kept before it is sent, and until its answer is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[zeroize(skip)]
+    pub idempotency_key: Option<Bytes<16>>,
+    /// Whether the account was asked to be deleted, and no answer has come yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[zeroize(skip)]
+    pub deleting: bool,
+}
+
+impl Session {
+    /// From an answer to `POST /v1/tokens` that came just now.
+    pub fn new(tokens: api::Tokens, now: Time) -> Result<Self> {
+        if !tokens.token_type.eq_ignore_ascii_case("DPoP") {
+            return Err(Error::Internal {
+                why: "the service gives out tokens of a kind that is not used here".to_owned(),
+            });
+        }
+        Ok(Self {
+            access_token: tokens.access_token,
+            access_ends: now.plus(tokens.expires_in),
+            refresh_token: tokens.refresh_token,
+            refresh_ends: now.plus(tokens.refresh_expires_in),
+            idempotency_key: None,
+            deleting: false,
+        })
+    }
 }
 
 /// What is known of a team and must not be seen by others.
@@ -208,6 +235,25 @@ fn keep_key(home: &Home, id: &[u8; 16], key: &Key) -> Result<()> {
     let mut text = Zeroizing::new(b64u::encode(key.bytes()));
     text.push('\n');
     home.write(KEY_FILE, text.as_bytes())
+}
+
+/// Removes the key of the home's vault from the system's key store, if that is where it is.
+pub(crate) fn forget_key(home: &Home) -> Result<()> {
+    let in_file = home.keystore() != Keystore::System && home.path().join(KEY_FILE).exists();
+    if in_file || home.keystore() == Keystore::File {
+        return Ok(());
+    }
+    let vault = home.path().join(VAULT);
+    let bytes = match fs::read(&vault) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        read => read.map_err(|error| Error::Home { path: vault, why: error.to_string() })?,
+    };
+    // A vault that is none of ours has no key that could be found.
+    let Ok((id, _)) = split(home, &bytes) else { return Ok(()) };
+    match platform::entry(&id).and_then(|entry| entry.delete_credential()) {
+        Ok(()) | Err(keyring_core::Error::NoEntry) => Ok(()),
+        Err(error) => Err(Error::KeyStore { why: error.to_string() }),
+    }
 }
 
 /// The one key store of each platform.

@@ -1,42 +1,47 @@
 //! What the client does about a service that is slow, busy, gone or not what it seems.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+mod support;
+
+use std::fs::File;
+use std::io::Write as _;
 use std::net::TcpListener;
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use osmynt_client::http::{Http, Request};
+use osmynt_client::http::{Caller, Http, Request};
+use osmynt_client::keys::Signer;
 use osmynt_client::{Class, Error};
-use osmynt_core::Code;
 use osmynt_core::api::MyTeams;
+use osmynt_core::dpop::{Proof, UnverifiedProof};
+use osmynt_core::{Code, Hash, b64u};
+use p256::ecdsa::{Signature, VerifyingKey, signature::Verifier as _};
 
-/// Answers one request per connection with the next of `answers`. Gives back the requests' heads and bodies.
-fn serve(answers: &'static [&'static str]) -> (Http, JoinHandle<Vec<String>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let origin = format!("http://{}", listener.local_addr().unwrap());
-    let service = std::thread::spawn(move || {
-        let mut requests = Vec::new();
-        for answer in answers {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            let mut request = String::new();
-            while !request.ends_with("\r\n\r\n") {
-                assert_ne!(reader.read_line(&mut request).unwrap(), 0);
-            }
-            let length = request
-                .to_lowercase()
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length: ").and_then(|length| length.parse::<usize>().ok()));
-            let mut body = vec![0; length.unwrap_or(0)];
-            reader.read_exact(&mut body).unwrap();
-            request.push_str(&String::from_utf8_lossy(&body));
-            requests.push(request);
-            stream.write_all(answer.as_bytes()).unwrap();
-        }
-        requests
-    });
-    (Http::new(origin.parse().unwrap()), service)
+use support::service::{Received, Service};
+
+fn serve(answers: &[&'static str]) -> (Http, Service) {
+    let service = Service::answering(answers);
+    (connect(&service), service)
+}
+
+fn connect(service: &Service) -> Http {
+    Http::new(service.origin.parse().unwrap(), |_| {})
+}
+
+fn signer() -> Signer {
+    Signer::from_scalar(&[7; 32]).unwrap()
+}
+
+/// What the proof of a request says, once its signature was checked.
+fn proof(request: &Received) -> Proof {
+    let proof = UnverifiedProof::parse(request.header("dpop").unwrap()).unwrap();
+    let key = VerifyingKey::from_sec1_bytes(&proof.key().to_sec1()).unwrap();
+    let signature = Signature::from_slice(proof.signature()).unwrap();
+    let fits = key.verify(proof.signing_input(), &signature).is_ok();
+    let (proof, device) = proof.verified(fits).unwrap();
+    assert_eq!(device.0, signer().kid());
+    proof
 }
 
 const TEAMS: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 12\r\n\r\n{\"teams\":[]}";
@@ -45,28 +50,110 @@ const FORBIDDEN: &str = "HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n\
     {\"type\":\"urn:osmynt:problem:forbidden\",\"title\":\"Not allowed\",\"status\":403,\
     \"code\":\"forbidden\",\"detail\":\"only an owner\"}";
 const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+const LIMITED: &str = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
+    {\"type\":\"urn:osmynt:problem:rate-limited\",\"title\":\"Too many requests\",\"status\":429,\
+    \"code\":\"rate-limited\",\"detail\":\"too many\"}";
+const LIMITED_LONG: &str =
+    "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 600\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+const SKEW: &str = "HTTP/1.1 422 Unprocessable Content\r\nConnection: close\r\n\r\n\
+    {\"type\":\"urn:osmynt:problem:clock-skew\",\"title\":\"The clocks differ\",\"status\":422,\
+    \"code\":\"clock-skew\",\"detail\":\"sign one for each request\"}";
 const CUT: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 12\r\n\r\n{\"tea";
 
 #[test]
-fn a_request_carries_the_token_and_the_proof() {
-    let (http, service) = serve(&[TEAMS]);
-    let request = Request::get("/v1/teams").with_invite_proof("a.b.c".to_owned());
-    let answer: MyTeams = http.json(&request, Some("token")).unwrap();
+fn every_attempt_carries_the_token_and_a_proof_of_its_own() {
+    let (http, service) = serve(&[BUSY, TEAMS]);
+    let signer = signer();
+    let request = Request::get("/v1/teams?from=3").with_invite_proof("a.b.c".to_owned());
+    let answer: MyTeams = http.json(&request, Some(Caller { device: &signer, token: Some("token") })).unwrap();
     assert!(answer.teams.is_empty());
-    let requests = service.join().unwrap();
-    let request = requests[0].to_lowercase();
-    assert!(request.starts_with("get /v1/teams http/1.1\r\n"), "{request}");
-    assert!(
-        request.contains("authorization: bearer token\r\n") && request.contains("osmynt-invite: a.b.c\r\n"),
-        "{request}"
-    );
+    let requests = service.requests();
+    assert_eq!(requests.len(), 2);
+    for request in &requests {
+        assert_eq!((request.method.as_str(), request.path.as_str()), ("GET", "/v1/teams?from=3"));
+        assert_eq!(request.header("authorization"), Some("DPoP token"));
+        assert_eq!(request.header("osmynt-invite"), Some("a.b.c"));
+        let proof = proof(request);
+        assert_eq!((proof.htm.as_str(), proof.htu), ("GET", format!("{}/v1/teams", service.origin)));
+        assert_eq!(proof.ath, Some(Hash::of(b"token")));
+        assert_eq!(b64u::decode(&proof.jti).unwrap().len(), 16);
+    }
+    assert_ne!(proof(&requests[0]).jti, proof(&requests[1]).jti);
+}
+
+#[test]
+fn a_request_for_tokens_carries_a_proof_without_one() {
+    let (http, service) = serve(&[TEAMS]);
+    let request = Request::post("/v1/tokens", &"body").unwrap();
+    let _: MyTeams = http.json(&request, Some(Caller { device: &signer(), token: None })).unwrap();
+    let request = &service.requests()[0];
+    assert_eq!(request.header("authorization"), None);
+    let proof = proof(request);
+    assert_eq!((proof.htm.as_str(), proof.ath), ("POST", None));
+}
+
+#[test]
+fn a_service_that_asks_to_wait_is_waited_for_and_the_person_is_told() {
+    static WAITED: AtomicU64 = AtomicU64::new(0);
+    let service = Service::answering(&[LIMITED, TEAMS]);
+    let http = Http::new(service.origin.parse().unwrap(), |wait| {
+        let _ = WAITED.fetch_add(wait.as_secs(), Ordering::SeqCst);
+    });
+    // It was not done, so it may be sent again whatever it is.
+    let request = Request::post_once("/v1/handshakes", &"body").unwrap();
+    assert!(http.json::<MyTeams>(&request, None).is_ok());
+    assert_eq!((service.requests().len(), WAITED.load(Ordering::SeqCst)), (2, 1));
+}
+
+#[test]
+fn a_service_that_asks_to_wait_for_long_is_not_waited_for() {
+    let (http, service) = serve(&[LIMITED_LONG, TEAMS]);
+    let limited = http.json::<MyTeams>(&Request::get("/v1/teams"), None).unwrap_err();
+    assert!(matches!(limited, Error::RateLimited { wait: Some(wait) } if wait == Duration::from_mins(10)));
+    assert_eq!(limited.class(), Class::Unavailable);
+    assert_eq!(limited.advice().unwrap(), "Try again in 10 minutes.");
+    assert_eq!(service.requests().len(), 1);
+}
+
+#[test]
+fn a_wrong_clock_is_what_the_person_is_told_of() {
+    let (http, _service) = serve(&[SKEW]);
+    let refused = http.json::<MyTeams>(&Request::get("/v1/teams"), None).unwrap_err();
+    assert!(refused.to_string().contains("clocks"), "{refused}");
+    assert_eq!(refused.advice().unwrap(), "Set this machine's clock, and try again.");
+}
+
+/// A file for a download, gone after the test.
+fn scratch(name: &str) -> (std::path::PathBuf, File) {
+    let path = std::env::temp_dir().join(format!("osmynt-download-{name}-{}", std::process::id()));
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+    (path, file)
+}
+
+#[test]
+fn a_download_that_breaks_off_is_begun_anew() {
+    let (http, service) = serve(&[CUT, TEAMS]);
+    let (path, file) = scratch("cut");
+    http.download(&Request::get("/v1/me/export"), None, &file, 12).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), r#"{"teams":[]}"#);
+    assert_eq!(service.requests().len(), 2);
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_download_of_more_than_is_allowed_is_cut_off() {
+    let (http, _service) = serve(&[TEAMS]);
+    let (path, file) = scratch("long");
+    let failed = http.download(&Request::get("/v1/me/export"), None, &file, 11).unwrap_err();
+    assert!(failed.to_string().contains("larger"), "{failed}");
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]
 fn a_busy_service_and_a_broken_connection_are_tried_again() {
     let (http, service) = serve(&[BUSY, CUT, TEAMS]);
     assert!(http.json::<MyTeams>(&Request::get("/v1/teams"), None).is_ok());
-    assert_eq!(service.join().unwrap().len(), 3);
+    assert_eq!(service.requests().len(), 3);
 }
 
 #[test]
@@ -75,27 +162,28 @@ fn what_must_not_be_sent_twice_is_sent_once() {
     let request = Request::post_once("/v1/handshakes", &"body").unwrap();
     let failed = http.json::<MyTeams>(&request, None).unwrap_err();
     assert_eq!(failed.class(), Class::Unavailable);
-    assert_eq!(service.join().unwrap().len(), 1);
+    assert_eq!(service.requests().len(), 1);
 }
 
 #[test]
 fn a_body_is_sent_with_its_length_and_type() {
     let (http, service) = serve(&[TEAMS]);
     let _: MyTeams = http.json(&Request::post("/v1/teams", &["x"]).unwrap(), None).unwrap();
-    let requests = service.join().unwrap();
-    let request = requests[0].to_lowercase();
-    assert!(request.contains("content-length: 5\r\n") && request.contains("content-type: application/json\r\n"));
-    assert!(request.ends_with("[\"x\"]"));
+    let request = &service.requests()[0];
+    assert_eq!(
+        (request.header("content-length"), request.header("content-type")),
+        (Some("5"), Some("application/json"))
+    );
+    assert_eq!(request.body, "[\"x\"]");
 }
 
 #[test]
 fn a_problem_document_becomes_a_refusal_with_its_words() {
-    let (http, service) = serve(&[FORBIDDEN]);
+    let (http, _service) = serve(&[FORBIDDEN]);
     let refused = http.json::<MyTeams>(&Request::get("/v1/teams"), None).unwrap_err();
     let Error::Refused { code, detail } = &refused else { panic!("{refused:?}") };
     assert_eq!((*code, detail.as_str()), (Code::Forbidden, "only an owner"));
     assert_eq!(refused.class(), Class::Refused);
-    service.join().unwrap();
 }
 
 #[test]
@@ -105,10 +193,9 @@ fn something_else_than_the_service_is_told_from_it() {
         &["HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\n<html"],
         &["HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 22\r\n\r\n{\"teams\":[],\"more\":{}}"],
     ] {
-        let (http, service) = serve(answer);
+        let (http, _service) = serve(answer);
         let failed = http.json::<MyTeams>(&Request::get("/v1/teams"), None).unwrap_err();
         assert_eq!(failed.class(), Class::Internal, "{failed}");
-        service.join().unwrap();
     }
 }
 
@@ -116,14 +203,15 @@ fn something_else_than_the_service_is_told_from_it() {
 fn a_redirect_is_not_followed_with_the_token() {
     let (http, service) =
         serve(&["HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"]);
-    assert!(http.json::<MyTeams>(&Request::get("/v1/teams"), Some("token")).is_err());
-    assert_eq!(service.join().unwrap().len(), 1);
+    let caller = Caller { device: &signer(), token: Some("token") };
+    assert!(http.json::<MyTeams>(&Request::get("/v1/teams"), Some(caller)).is_err());
+    assert_eq!(service.requests().len(), 1);
 }
 
 #[test]
 fn an_answer_without_end_is_cut_off() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let http = Http::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+    let http = Http::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap(), |_| {});
     let service = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
@@ -143,7 +231,7 @@ fn a_service_that_is_not_there_is_unavailable() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let http = Http::new(origin.parse().unwrap());
+    let http = Http::new(origin.parse().unwrap(), |_| {});
     let failed = http.json::<MyTeams>(&Request::get("/v1/teams"), None).unwrap_err();
     assert_eq!(failed.class(), Class::Unavailable, "{failed}");
     assert!(failed.advice().is_some());

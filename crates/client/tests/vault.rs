@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use osmynt_client::vault::{KnownName, Session, Vault};
 use osmynt_client::{Error, Home, Keystore, Server, TeamId, Time};
-use osmynt_core::Hash;
+use osmynt_core::{Bytes, Hash};
 
 /// A folder that is gone after the test.
 struct Folder(PathBuf);
@@ -40,6 +40,8 @@ fn session(token: &str) -> Session {
         access_ends: Time(1),
         refresh_token: "refresh".to_owned(),
         refresh_ends: Time(2),
+        idempotency_key: None,
+        deleting: false,
     }
 }
 
@@ -114,6 +116,42 @@ fn a_vault_without_its_key_is_kept_and_not_replaced() {
     let refused = Vault::open(&folder.home()).unwrap_err();
     assert!(refused.to_string().contains("missing"), "{refused}");
     assert_eq!(folder.read("vault"), vault);
+}
+
+/// A change of these texts needs a migration of every vault.
+#[test]
+fn a_session_looks_as_it_always_did_and_more_while_something_is_under_way() {
+    let kept = r#"{"access_token":"access","access_ends":1,"refresh_token":"refresh","refresh_ends":2}"#;
+    assert_eq!(serde_json::to_string(&session("access")).unwrap(), kept);
+    let mut read: Session = serde_json::from_str(kept).unwrap();
+    assert!(read.idempotency_key.is_none() && !read.deleting);
+    read.idempotency_key = Some(Bytes([7; 16]));
+    read.deleting = true;
+    let busy = kept.replace('}', r#","idempotency_key":"BwcHBwcHBwcHBwcHBwcHBw","deleting":true}"#);
+    assert_eq!(serde_json::to_string(&read).unwrap(), busy);
+    assert_eq!(serde_json::from_str::<Session>(&busy).unwrap().idempotency_key, read.idempotency_key);
+}
+
+#[test]
+fn what_is_erased_is_gone_and_what_is_somebody_elses_stays() {
+    let folder = Folder::new("erased");
+    Vault::open(&folder.home()).unwrap();
+    fs::create_dir_all(folder.0.join("teams")).unwrap();
+    fs::write(folder.0.join("teams/x.json"), "{}").unwrap();
+    fs::write(folder.0.join("notes"), "mine").unwrap();
+    assert!(folder.home().is_used());
+    folder.home().erase().unwrap();
+    assert!(!folder.home().is_used());
+    let left: Vec<_> = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["notes"]);
+
+    fs::remove_file(folder.0.join("notes")).unwrap();
+    // What cannot be used any more is erased all the same.
+    Vault::open(&folder.home()).unwrap();
+    fs::remove_file(folder.0.join("vault.key")).unwrap();
+    folder.home().erase().unwrap();
+    assert!(!folder.0.exists());
+    folder.home().erase().unwrap();
 }
 
 #[test]

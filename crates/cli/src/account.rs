@@ -1,0 +1,207 @@
+//! `account …`.
+
+use crate::{
+    args::Account as Command,
+    client,
+    failure::{Failure, Result},
+    output::{Output, ago, line, now, table},
+    sessions::{confirm, short},
+    teams::{name_or_id, person},
+};
+use osmynt_client::{AccountEvent, AccountEventType, Client, Deletion, Departure, Fate, Home};
+use serde_json::{Value, json};
+use std::{
+    io::{self, Seek as _},
+    path::{Path, PathBuf},
+};
+
+/// Does one of the account commands.
+pub(crate) fn run(command: &Command, out: Output) -> Result<()> {
+    match command {
+        Command::Events { limit } => events(usize::try_from(*limit).unwrap_or(usize::MAX), out),
+        Command::Export { output } => export(output.as_deref(), out),
+        Command::Delete { yes } => delete(*yes, out),
+    }
+}
+
+fn events(limit: usize, out: Output) -> Result<()> {
+    let client = client()?;
+    let (events, more) = {
+        let _progress = out.progress("Asking the service");
+        client.events(limit)?
+    };
+    let this = client.profile().device;
+    out.answer(&json!({"events": events.iter().map(described).collect::<Vec<_>>(), "more": more}), |paint| {
+        if events.is_empty() {
+            return "Nothing has happened yet.".into();
+        }
+        let rows: Vec<_> = events
+            .iter()
+            .map(|event| {
+                let device = event.device.map(|device| {
+                    if device == this { "this device".into() } else { format!("device {}", short(&device.to_string())) }
+                });
+                vec![minute(event.at), ago(event.at, now()), words(event.r#type).into(), device.unwrap_or_default()]
+            })
+            .collect();
+        let alarming: Vec<_> = events.iter().map(|event| event.r#type == AccountEventType::RefreshReused).collect();
+        let alarm = words(AccountEventType::RefreshReused);
+        let text = table(&rows, |column, cell| match column {
+            0 | 1 | 3 => paint.faint(cell),
+            _ if cell == alarm => paint.warning(cell),
+            _ => cell.to_owned(),
+        });
+        if alarming.contains(&true) {
+            format!("{text}\nSomebody else had a copy of that sign-in. Sign in anew, and look after that machine: osmynt session list")
+        } else {
+            text
+        }
+    })?;
+    if more {
+        out.note("there are more; see them with --limit.");
+    }
+    Ok(())
+}
+
+/// What happened, for a person.
+const fn words(event: AccountEventType) -> &'static str {
+    match event {
+        AccountEventType::SignedIn => "signed in",
+        AccountEventType::SignedOut => "signed out",
+        AccountEventType::SessionRevoked => "sign-in ended from another device",
+        AccountEventType::RefreshReused => "a copied sign-in was used, so it was ended",
+        AccountEventType::DeviceAdded => "device added to the account",
+        AccountEventType::DeviceRevoked => "device removed from the account",
+        AccountEventType::IdentityReset => "account started over",
+    }
+}
+
+/// A point in time to the minute, for a person.
+fn minute(time: osmynt_client::Time) -> String {
+    let text = time.to_rfc3339();
+    format!("{} UTC", text.get(..16).unwrap_or(&text).replace('T', " "))
+}
+
+fn described(event: &AccountEvent) -> Value {
+    json!({
+        "at": event.at.to_rfc3339(),
+        "type": event.r#type,
+        "device": event.device.map(|device| device.to_string()),
+        "session": event.session,
+    })
+}
+
+fn export(output: Option<&Path>, out: Output) -> Result<()> {
+    let client = client()?;
+    let file = output.unwrap_or(Path::new("osmynt-export.json"));
+    let progress = out.progress("Fetching all that the service holds about you");
+    if file == Path::new("-") {
+        // Nobody can take back what went to standard output, so it comes when all of it is there.
+        let mut whole = tempfile::tempfile().map_err(Failure::io("cannot make a temporary file"))?;
+        client.export_account(&whole)?;
+        whole.rewind().map_err(Failure::io("cannot read a temporary file"))?;
+        drop(progress);
+        return Output::copy(&mut whole);
+    }
+    if file.exists() {
+        return Err(in_the_way(file));
+    }
+    let folder =
+        file.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or(PathBuf::from("."), Path::to_owned);
+    let unwritable = || format!("cannot write {}", file.display());
+    // Beside it, and for its owner alone.
+    let part = tempfile::Builder::new().prefix(".osmynt-export-").tempfile_in(&folder);
+    let part = part.map_err(Failure::io(unwritable()))?;
+    client.export_account(part.as_file())?;
+    let size = part.as_file().metadata().map(|metadata| metadata.len()).unwrap_or_default();
+    part.as_file().sync_all().map_err(Failure::io(unwritable()))?;
+    part.persist_noclobber(file).map_err(|error| match error.error.kind() {
+        io::ErrorKind::AlreadyExists => in_the_way(file),
+        _ => Failure::io(unwritable())(error.error),
+    })?;
+    drop(progress);
+    let shown = line(&file.to_string_lossy());
+    out.done(&json!({"file": file.to_string_lossy(), "size": size}), |_| format!("Saved to {shown}."))
+}
+
+fn in_the_way(file: &Path) -> Failure {
+    Failure::usage(format!("{} is there already", file.display())).next("Name another file with -o FILE.")
+}
+
+fn delete(yes: bool, out: Output) -> Result<()> {
+    let home = Home::find()?;
+    let client = client()?;
+    let deletion = {
+        let _progress = out.progress("Reading your teams");
+        client.deletion()?
+    };
+    let departures = match deletion {
+        Deletion::Ahead(departures) => {
+            if !yes {
+                let login = line(&client.profile().login);
+                let question = format!("{}\nTo delete it, type your login, {login}:", explained(&client, &departures));
+                confirm(out, &question, |answer| answer.eq_ignore_ascii_case(&login))?;
+            }
+            let _progress = out.progress("Leaving your teams and deleting your account");
+            client.delete_account()?;
+            departures
+        }
+        Deletion::Done => {
+            out.note("the deletion was asked for before, and the service no longer knows this sign-in.");
+            Vec::new()
+        }
+    };
+    home.erase().map_err(|error| {
+        let failure = Failure::from(error);
+        failure.next("Your account is deleted. Remove what is left on this machine with: osmynt logout --erase")
+    })?;
+    let value = json!({"deleted": true, "teams": departures.iter().map(fate_of).collect::<Vec<_>>()});
+    out.done(&value, |_| "Deleted your account, and what osmynt kept of it on this machine.".into())
+}
+
+/// What deleting the account means, team by team.
+fn explained(client: &Client, departures: &[Departure]) -> String {
+    let profile = client.profile();
+    let mut text = format!("This deletes your account {} at {}, for good.\n", line(&profile.login), profile.server);
+    if !departures.is_empty() {
+        let rows: Vec<_> = departures
+            .iter()
+            .map(|departure| {
+                let fate = match &departure.fate {
+                    Fate::Deleted => "is deleted with all that is in it: nobody else is in it".to_owned(),
+                    Fate::Left => "you leave it".into(),
+                    Fate::HandedOver(heir) => format!("you leave it, and {} becomes its owner", person(heir)),
+                };
+                vec![String::new(), name_or_id(departure.name.as_deref(), departure.team), fate]
+            })
+            .collect();
+        text.push('\n');
+        text.push_str(&table(&rows, |_, cell| cell.to_owned()));
+    }
+    text.push_str(
+        "\nWhat you shared is deleted, for your teammates too. Your keys and all else that osmynt keeps on this machine are\n\
+         removed, and what was shared with you cannot be opened any more. Teams that go on keep your entries in their logs,\n\
+         with your user id and public keys: their members could not verify them otherwise.\n",
+    );
+    text
+}
+
+fn fate_of(departure: &Departure) -> Value {
+    let (fate, new_owner) = match &departure.fate {
+        Fate::Deleted => ("deleted", None),
+        Fate::Left => ("left", None),
+        Fate::HandedOver(heir) => ("handed-over", Some(heir.user.to_string())),
+    };
+    json!({"team": departure.team.to_string(), "name": departure.name, "fate": fate, "new_owner": new_owner})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use osmynt_client::Time;
+
+    #[test]
+    fn a_time_is_told_to_the_minute() {
+        assert_eq!(minute(Time(1_732_414_543)), "2024-11-24 02:15 UTC");
+    }
+}
