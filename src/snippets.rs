@@ -24,7 +24,12 @@ pub(crate) const BUCKET: &str = "SNIPPETS";
 
 /// Where the ciphertext of a snippet is.
 pub(crate) fn object_key(team: TeamId, snippet: SnippetId) -> String {
-    format!("{team}/{snippet}")
+    format!("{}{snippet}", keys_of(team))
+}
+
+/// What the keys of all ciphertexts of a team begin with.
+pub(crate) fn keys_of(team: TeamId) -> String {
+    format!("{team}/")
 }
 
 /// `PUT /v1/teams/{team}/snippets/{snippet}`

@@ -14,7 +14,7 @@ import { snapshot } from "./support/dump.mjs";
 import { spied, spyOn, until } from "./support/spy.mjs";
 
 /** The query by which a team's object learns of the members' devices, before it decides on a commit. */
-const DEVICES = { use: "team d1", detail: "FROM users u JOIN devices d" };
+const DEVICES = { use: "team d1", detail: "FROM users u LEFT JOIN devices d" };
 /** The batch by which D1 learns where a team stands. */
 const PROJECTION = { use: "team d1", detail: "INSERT INTO teams" };
 

@@ -11,11 +11,13 @@ use worker::{D1Database, D1PreparedStatement, D1Result, Env, query};
 
 use crate::problem::Problem;
 
+mod account;
 mod me;
 mod sessions;
 mod signin;
 mod teams;
 
+pub(crate) use account::{Belongings, LookedAt};
 pub(crate) use me::{Append, ChangedDevice, LogRow, NewEntry};
 pub(crate) use sessions::{Ending, NewEvent};
 pub(crate) use signin::{NewHandshake, Person};

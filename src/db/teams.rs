@@ -71,18 +71,35 @@ impl Db {
         Ok(directory)
     }
 
-    /// The active devices of some users, with the heads and identities of their logs, all of one moment;
-    /// ascending by user and device.
-    pub(crate) async fn active_devices(&self, users: &[UserId]) -> Result<Vec<ActiveDevice>, Problem> {
-        let statement = query!(
+    /// The active devices of some users, with the heads and identities of their logs, all of one moment; ascending by
+    /// user and device. Who has none, as their account was deleted, is there once, without a device.
+    ///
+    /// `joins` is a user who is about to become a member of a team. That is counted before the team decides on it, so that
+    /// a deletion of the account under way notices.
+    pub(crate) async fn active_devices(
+        &self,
+        users: &[UserId],
+        joins: Option<(UserId, TeamId)>,
+    ) -> Result<Vec<ActiveDevice>, Problem> {
+        let mut statements = Vec::new();
+        if let Some((user, team)) = joins {
+            statements.push(query!(
+                &self.0,
+                "INSERT INTO user_teams (user, team) SELECT id, ?2 FROM users WHERE id = ?1 AND github_id > 0
+                 ON CONFLICT DO UPDATE SET joins = joins + 1",
+                user,
+                team,
+            )?);
+        }
+        statements.push(query!(
             &self.0,
             "SELECT u.id AS user, u.log_seq AS seq, u.log_hash AS hash, u.identity, d.device
-             FROM users u JOIN devices d ON d.user = u.id
-             WHERE u.id IN (SELECT value FROM json_each(?1))
-               AND u.log_seq IS NOT NULL AND d.added_seq IS NOT NULL AND d.revoked_seq IS NULL",
+             FROM users u LEFT JOIN devices d ON d.user = u.id AND d.added_seq IS NOT NULL AND d.revoked_seq IS NULL
+             WHERE u.id IN (SELECT value FROM json_each(?1)) AND u.log_seq IS NOT NULL",
             serde_json::to_string(users)?,
-        )?;
-        let mut devices: Vec<ActiveDevice> = all(&statement).await?;
+        )?);
+        let results = self.0.batch(statements).await?;
+        let mut devices: Vec<ActiveDevice> = results.last().map(rows).transpose()?.unwrap_or_default();
         devices.sort_unstable_by_key(|row| (row.user, row.device));
         Ok(devices)
     }
@@ -121,7 +138,15 @@ impl Db {
             seq,
             members,
         )?;
-        self.0.batch(vec![head, gone, present]).await?;
+        // Whoever is in a team stays in its log, so this is never undone while there is the team.
+        let ever = query!(
+            &self.0,
+            "INSERT INTO user_teams (user, team) SELECT id, ?1 FROM users
+             WHERE id IN (SELECT value ->> 'user' FROM json_each(?2)) ON CONFLICT DO NOTHING",
+            team,
+            members,
+        )?;
+        self.0.batch(vec![head, gone, present, ever]).await?;
         Ok(())
     }
 }
@@ -133,7 +158,7 @@ pub(crate) struct ActiveDevice {
     seq: u64,
     hash: Hash,
     pub(crate) identity: Hash,
-    pub(crate) device: DeviceId,
+    pub(crate) device: Option<DeviceId>,
 }
 
 impl ActiveDevice {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use osmynt_core::teamlog::{DeviceSpan, Directory};
 use osmynt_core::userlog::Snapshot;
-use osmynt_core::{DeviceId, Head, PublicKey, UserId};
+use osmynt_core::{DeviceId, Head, PublicKey, TeamId, UserId};
 use worker::Env;
 
 use super::requests::Asker;
@@ -19,13 +19,21 @@ pub(super) struct CurrentDevices {
 }
 
 impl CurrentDevices {
-    /// Reads them by one query. `key` is that of the asker's device.
-    pub(super) async fn read(env: &Env, users: &[UserId], asker: Asker, key: PublicKey) -> Result<Self, Problem> {
+    /// Reads them in one round trip. `key` is that of the asker's device. If the asker is about to be a member of a team,
+    /// `joins` is that team.
+    pub(super) async fn read(
+        env: &Env,
+        users: &[UserId],
+        asker: Asker,
+        key: PublicKey,
+        joins: Option<TeamId>,
+    ) -> Result<Self, Problem> {
+        let joins = joins.map(|team| (asker.user, team));
         let mut current: BTreeMap<UserId, (Head, Snapshot)> = BTreeMap::new();
-        for row in Db::open(env)?.active_devices(users).await? {
+        for row in Db::open(env)?.active_devices(users, joins).await? {
             let snapshot = Snapshot { identity: row.identity, devices: Vec::new() };
             let (_, snapshot) = current.entry(row.user).or_insert((row.head(), snapshot));
-            snapshot.devices.push(row.device);
+            snapshot.devices.extend(row.device);
         }
         Ok(Self { users: current, speaker: asker.device, key })
     }

@@ -17,7 +17,11 @@
 //! | a snippet is refused whose object another request has created | The object is left alone: it is its creator's, who may be on the way to be admitted. |
 //! | a snippet is refused while another request has found its object there | That one is not the object's creator, and looks at R2 before it is admitted. The object is gone, or its erasure is under way: `unavailable` either way, and the retry creates it anew. |
 //! | a snippet is deleted while it is shared again | The row in the index stays for good, so the id is `gone`, and what the second request may have put into R2 is erased like that of any refusal. |
-//! | a crash between two steps | What must happen outside is written down in the same transaction as what it follows from (`outbox`, `erasures`), with an alarm for it. What a request had put into R2 before it died is found by its retry; without one it is an object that nobody can list. |
+//! | an account is deleted while its user founds or joins the team, by another device | Before the object decides on the commit, the round trip to D1 that reads the devices also counts it in `user_teams`. While it is under way [`Forget`] is told to come back; after it they are a member; and one that begins after `Forget` is seen by the deletion, which compares the counts before it ends the account, or finds that the account has ended, and with it the device. |
+//! | a team is erased while something of it is under way | From the moment of the decision there is no team, and each request sees that when it decides. A projection on its way to D1 would bring its rows back: while there is one, `Forget` is told to come back. |
+//! | a snippet's object reaches R2 after its team was erased | Its request finds no team, and has the erasure begin again. It lists what R2 has, and ends only when nothing began while it listed. |
+//! | a team is founded by the same entry while it is erased | It is told to come back until nothing is left of the first one. |
+//! | a crash between two steps | What must happen outside is written down in the same transaction as what it follows from (`outbox`, `erasures`, `erased_team`), with an alarm for it. What a request had put into R2 before it died is found by its retry; without one it is an object that nobody can list. |
 //!
 //! Memory is a cache of the stored state: it may be lost at any time, and is replaced only after a write has succeeded.
 
@@ -31,13 +35,15 @@ use osmynt_core::limits::{MAX_INTEGER, PAGE};
 use osmynt_core::snippet::Audience;
 use osmynt_core::statement::{InviteProof, SnippetStatement, TeamEntry};
 use osmynt_core::teamlog::{CommitEntry, Role, TeamEvent, TeamState, UserHead};
-use osmynt_core::{Code, Head, InviteId, PublicKey, Time, Unverified, UserId, Verified, api, b64u};
-use worker::{Bucket, Date, DurableObject, Env, Request, Response, State, Storage, console_error, durable_object};
+use osmynt_core::{Code, Head, InviteId, PublicKey, TeamId, Time, Unverified, UserId, Verified, api, b64u};
+use worker::{
+    Bucket, Date, DurableObject, Env, Object, Request, Response, State, Storage, console_error, durable_object,
+};
 
 use super::directory::CurrentDevices;
 use super::requests::{
-    Admit, Admitted, Asker, Commit, Delete, Describe, Description, Everyone, Find, Found, List, Operation,
-    ReadEnvelopes, ReadEveryone, ReadLog, receive, reply,
+    Admit, Admitted, Asker, Commit, Delete, Describe, Description, Everyone, Fate, Find, Forget, Found, List,
+    Operation, OwnPage, Part, ReadEnvelopes, ReadEveryone, ReadLog, ReadOwn, receive, reply,
 };
 use super::store::{Erasure, IndexedSnippet, Reader, Store};
 use crate::crypto;
@@ -48,6 +54,8 @@ use crate::snippets;
 /// Before what could not be done outside is tried again. Doubled with each time that it fails, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+/// How many objects R2 deletes at once.
+const KEYS_PER_DELETION: usize = 1000;
 
 /// A team.
 #[durable_object(alarm)]
@@ -62,6 +70,10 @@ pub struct Team {
     erasing: RefCell<BTreeSet<u64>>,
     /// Counts the erasures that began in this instance.
     erasures_begun: Cell<u64>,
+    /// Who is about to become a member, by requests that wait for D1.
+    joining: RefCell<Vec<UserId>>,
+    /// How many projections are on their way to D1.
+    projecting: Cell<u32>,
     /// How long the alarm waits.
     pause: Cell<Duration>,
 }
@@ -75,6 +87,8 @@ impl DurableObject for Team {
             cached: RefCell::default(),
             erasing: RefCell::default(),
             erasures_begun: Cell::default(),
+            joining: RefCell::default(),
+            projecting: Cell::default(),
             pause: Cell::new(FIRST_PAUSE),
         }
     }
@@ -91,6 +105,8 @@ impl DurableObject for Team {
             Find::NAME => serve(request, async |asked| self.find(&asked)).await,
             Delete::NAME => serve(request, async |asked| self.delete(asked).await).await,
             List::NAME => serve(request, async |asked| self.list(&asked)).await,
+            ReadOwn::NAME => serve(request, async |asked| self.own(&asked)).await,
+            Forget::NAME => serve(request, async |asked| self.forget(asked).await).await,
             _ => Problem::internal("a team was asked for what it does not do").response(),
         }
     }
@@ -98,10 +114,9 @@ impl DurableObject for Team {
     /// Does what could not be done at once.
     async fn alarm(&self) -> worker::Result<Response> {
         self.project().await;
-        for erasure in self.store.erasures()? {
-            self.erase(erasure).await;
-        }
-        if self.is_settled()? {
+        self.erase(self.store.erasures()?).await;
+        self.erase_team().await;
+        if self.store.is_settled()? {
             self.pause.set(FIRST_PAUSE);
         } else {
             self.pause.set(LONGEST_PAUSE.min(self.pause.get().saturating_mul(2)));
@@ -126,7 +141,20 @@ impl Team {
         let mut users: BTreeSet<UserId> = before.iter().flat_map(|team| team.members().keys().copied()).collect();
         users.insert(asker.user);
         let users: Vec<UserId> = users.into_iter().collect();
-        let devices = CurrentDevices::read(&self.env, &users, asker, key).await?;
+        let joining = match (&before, entries.first()) {
+            (None, Some(first)) if founding => Some(TeamId(first.entry.hash())),
+            (Some(team), Some(first)) => first.proof.as_ref().map(|_| team.team()),
+            _ => None,
+        };
+        self.joining.borrow_mut().extend(joining.map(|_| asker.user));
+        let devices = CurrentDevices::read(&self.env, &users, asker, key, joining).await;
+        if joining.is_some() {
+            let mut users = self.joining.borrow_mut();
+            if let Some(at) = users.iter().position(|user| *user == asker.user) {
+                users.swap_remove(at);
+            }
+        }
+        let devices = devices?;
 
         // No await from here until it is written. If the team is another by now than it was before, so is its head, and the
         // commit does not continue the log.
@@ -138,7 +166,11 @@ impl Team {
         }
         let current = self.team()?;
         match &current {
-            None if founding => {}
+            None if founding => {
+                if self.store.erased_team()?.is_some() {
+                    return Err(come_back("it is being erased"));
+                }
+            }
             Some(_) if founding => return Err(Problem::new(Code::StaleLog, "The team exists: read its log.")),
             Some(team) if is_member(team, asker) || joins(&entries) => {}
             _ => return Err(Problem::not_found()),
@@ -226,8 +258,13 @@ impl Team {
             && created
             && !matches!(problem.refusal.code, Code::Internal | Code::Unavailable)
         {
-            let erasure = self.store.insert_erasure(snippet.payload().snippet)?;
-            self.with_alarm(self.erase(erasure)).await;
+            if self.team()?.is_some() {
+                let erasure = self.store.insert_erasure(snippet.payload().snippet)?;
+                self.with_alarm(self.erase(vec![erasure])).await;
+            } else {
+                self.begin_to_erase(snippet.payload().team)?;
+                self.with_alarm(self.erase_team()).await;
+            }
         }
         outcome
     }
@@ -296,7 +333,7 @@ impl Team {
         }
         if snippet.statement.is_some() {
             let erasure = self.store.delete(asked.snippet)?;
-            self.with_alarm(self.erase(erasure)).await;
+            self.with_alarm(self.erase(vec![erasure])).await;
         }
         Ok(())
     }
@@ -336,6 +373,72 @@ impl Team {
     }
 }
 
+// What is a user's, whether or not they are a member now.
+impl Team {
+    fn own(&self, asked: &ReadOwn) -> Result<OwnPage, Problem> {
+        let Some(team) = self.team()? else { return Ok(OwnPage::default()) };
+        let after = asked.from.saturating_add(PAGE as u64);
+        if matches!(asked.part, Part::Entries) {
+            let entries = self.store.entries(asked.from, PAGE)?;
+            let next = (entries.len() == PAGE).then_some(after);
+            let mut items = Vec::new();
+            for entry in entries {
+                if concerns(&entry.jws, asked.asker.user)? {
+                    items.push(serde_json::to_string(&entry)?);
+                }
+            }
+            return Ok(OwnPage { items, next });
+        }
+        let page = self.store.own(team.team(), asked)?;
+        let next = match asked.part {
+            Part::Envelopes => (after <= epoch(&team)).then_some(after),
+            _ => page.get(PAGE.saturating_sub(1)).map(|last| last.at.saturating_add(1)),
+        };
+        Ok(OwnPage { items: page.into_iter().map(|own| own.json).collect(), next })
+    }
+
+    /// 1. Nothing is decided while the asker is about to become a member, or while D1 may yet hear of the team: come back.
+    /// 2. A team in which nobody else is, under whichever identity the asker is, goes with everything.
+    /// 3. Who is in it with others stays in it (`conflict`).
+    /// 4. Of anybody else the snippets go, and what is kept for them alone. The log stays.
+    async fn forget(&self, asked: Forget) -> Result<Fate, Problem> {
+        let Forget { asker, devices, dry } = asked;
+        // 1
+        if self.joining.borrow().contains(&asker.user) || self.projecting.get() > 0 {
+            return Err(come_back("somebody joins, or D1 is being told"));
+        }
+        let Some(team) = self.team()? else {
+            if self.store.erased_team()?.is_some() {
+                self.with_alarm(self.erase_team()).await;
+            }
+            return Ok(Fate::Erased);
+        };
+        if !team.everyone().contains(&asker.user) {
+            return Ok(Fate::Stranger);
+        }
+        // 2
+        if team.members().keys().all(|user| *user == asker.user) {
+            if !dry {
+                self.begin_to_erase(team.team())?;
+                self.with_alarm(self.erase_team()).await;
+            }
+            return Ok(Fate::Erased);
+        }
+        // 3
+        if is_member(&team, asker) {
+            let detail = "You are in a team with others. Leave each such team first (where you are its only owner, make \
+                          somebody else an owner before), then delete the account.";
+            return Err(Problem::new(Code::Conflict, detail));
+        }
+        // 4
+        if !dry {
+            let erasures = self.store.forget(asker.user, &devices)?;
+            self.with_alarm(self.erase(erasures)).await;
+        }
+        Ok(Fate::Named)
+    }
+}
+
 // What happens outside, after something was decided here.
 impl Team {
     /// Does `work`, which is noted in the store as still to be done, with an alarm for the case that it fails or is cut
@@ -345,19 +448,16 @@ impl Team {
             log("alarm", &error.into());
         }
         work.await;
-        if self.is_settled().is_ok_and(|settled| settled)
+        if self.store.is_settled().is_ok_and(|settled| settled)
             && let Err(error) = self.storage.delete_alarm().await
         {
             log("alarm", &error.into());
         }
     }
 
-    fn is_settled(&self) -> worker::Result<bool> {
-        Ok(!self.store.is_unprojected()? && self.store.erasures()?.is_empty())
-    }
-
     /// Tells D1 where the team stands, if it may not know.
     async fn project(&self) {
+        self.projecting.set(self.projecting.get().saturating_add(1));
         let outcome: Result<(), Problem> = async {
             let Some(team) = self.team()? else { return Ok(()) };
             if self.store.is_unprojected()? {
@@ -367,26 +467,64 @@ impl Team {
             Ok(())
         }
         .await;
+        self.projecting.set(self.projecting.get().saturating_sub(1));
         if let Err(problem) = outcome {
             log("project", &problem);
         }
     }
 
-    /// Makes the object of a snippet vanish, unless that is under way.
-    async fn erase(&self, erasure: Erasure) {
-        if !self.erasing.borrow_mut().insert(erasure.id) {
-            return;
+    /// Makes the objects of snippets vanish, unless that is under way.
+    async fn erase(&self, mut erasures: Vec<Erasure>) {
+        erasures.retain(|erasure| self.erasing.borrow_mut().insert(erasure.id));
+        for some in erasures.chunks(KEYS_PER_DELETION) {
+            self.erasures_begun.set(self.erasures_begun.get().wrapping_add(1));
+            let outcome: Result<(), Problem> = async {
+                let Some(team) = self.team()? else { return Ok(()) };
+                let keys = some.iter().map(|erasure| snippets::object_key(team.team(), erasure.snippet));
+                self.bucket()?.delete_multiple(keys.collect()).await?;
+                // Unless all of the team was erased meanwhile.
+                if self.team()?.is_some() {
+                    self.store.erased(some)?;
+                }
+                Ok(())
+            }
+            .await;
+            for erasure in some {
+                self.erasing.borrow_mut().remove(&erasure.id);
+            }
+            if let Err(problem) = outcome {
+                log("erase", &problem);
+            }
         }
+    }
+
+    /// From here on there is no team, and what R2 has of it is to vanish.
+    fn begin_to_erase(&self, team: TeamId) -> Result<(), Problem> {
+        self.store.erase_team(team)?;
+        self.cached.replace(None);
         self.erasures_begun.set(self.erasures_begun.get().wrapping_add(1));
+        Ok(())
+    }
+
+    /// Makes everything vanish that R2 has of a team that was erased, also what no index knows, and then the note of it.
+    async fn erase_team(&self) {
         let outcome: Result<(), Problem> = async {
-            let Some(team) = self.team()? else { return Ok(()) };
-            self.bucket()?.delete(snippets::object_key(team.team(), erasure.snippet)).await?;
-            Ok(self.store.erased(erasure)?)
+            while let Some(team) = self.store.erased_team()? {
+                let begun = self.erasures_begun.get();
+                let found = self.bucket()?.list().prefix(snippets::keys_of(team)).execute().await?;
+                let keys: Vec<String> = found.objects().iter().map(Object::key).collect();
+                if !keys.is_empty() {
+                    self.bucket()?.delete_multiple(keys).await?;
+                } else if self.erasures_begun.get() == begun {
+                    self.storage.delete_all().await?;
+                    break;
+                }
+            }
+            Ok(())
         }
         .await;
-        self.erasing.borrow_mut().remove(&erasure.id);
         if let Err(problem) = outcome {
-            log("erase", &problem);
+            log("erase-team", &problem);
         }
     }
 
@@ -497,6 +635,17 @@ async fn verify(
 
 fn invite_key(team: &TeamState, invite: InviteId, now: Time) -> Option<PublicKey> {
     team.open_invites(now).find(|(id, _)| *id == invite).map(|(_, open)| open.key)
+}
+
+/// Whether an entry is by a user or about them.
+fn concerns(entry: &str, user: UserId) -> Result<bool, Problem> {
+    let entry = Unverified::<TeamEntry>::parse(entry)?;
+    let said = entry.payload();
+    let about = match &said.event {
+        TeamEvent::MemberRemoved { user } | TeamEvent::RoleChanged { user, .. } => Some(*user),
+        _ => None,
+    };
+    Ok(said.user == user || about == Some(user))
 }
 
 fn is_member(team: &TeamState, asker: Asker) -> bool {

@@ -117,6 +117,57 @@ operation! {
         /// How many at most.
         limit: usize,
     }
+
+    /// Reads a page of what the team keeps of the asker, member or not.
+    ReadOwn("own") -> OwnPage {
+        /// What of it.
+        part: Part,
+        /// Every device that is or was the asker's.
+        devices: Vec<DeviceId>,
+        /// Where the last page ended.
+        from: u64,
+    }
+
+    /// Forgets the asker, whose account is about to be deleted. `conflict` while they are in the team with others.
+    Forget("forget") -> Fate {
+        /// Every device that is or was the asker's.
+        devices: Vec<DeviceId>,
+        /// Only say what would happen.
+        dry: bool,
+    }
+}
+
+/// What a team keeps of a user.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Part {
+    /// The log's entries that are by them or about them.
+    Entries,
+    /// The team keys sealed to their devices.
+    Envelopes,
+    /// The snippets that are theirs.
+    Snippets,
+    /// The ids of the snippets that name them as a reader.
+    Named,
+}
+
+/// The answer to [`ReadOwn`].
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct OwnPage {
+    /// JSON, each.
+    pub(crate) items: Vec<String>,
+    /// What to ask for next (`from`), if there is more.
+    pub(crate) next: Option<u64>,
+}
+
+/// The answer to [`Forget`]: what became of the team.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Fate {
+    /// Nobody else was in it, so it is no more.
+    Erased,
+    /// It goes on, and names the asker in its log.
+    Named,
+    /// The asker never was in it.
+    Stranger,
 }
 
 /// The answer to [`ReadEveryone`].

@@ -6,15 +6,19 @@
 use std::cell::RefCell;
 use std::fmt::Display;
 
-use osmynt_core::limits::MAX_INTEGER;
+use osmynt_core::limits::{MAX_INTEGER, PAGE};
 use osmynt_core::snippet::Audience;
 use osmynt_core::statement::SnippetStatement;
 use osmynt_core::teamlog::{CommitEntry, TeamEvent, TeamState};
-use osmynt_core::{DeviceId, Envelope, Hash, Head, InviteId, PublicKey, SnippetId, Time, UserId, Verified, api};
+use osmynt_core::{
+    DeviceId, Envelope, Hash, Head, InviteId, PublicKey, SnippetId, TeamId, Time, UserId, Verified, api,
+};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
 use worker::{Error, SqlStorage, SqlStorageValue, Storage};
+
+use super::requests::{Part, ReadOwn};
 
 /// The version of the schema below and of the JSON of the state. An object of another version is not read but reported:
 /// whoever changes either adds the step that leads there.
@@ -65,6 +69,7 @@ CREATE TABLE snippets (
 ) STRICT;
 
 CREATE INDEX snippets_by_epoch ON snippets (epoch, seq);
+CREATE INDEX snippets_by_author ON snippets (author, seq);
 
 -- Who a snippet is for: the author and the members whom it names, each with the identity that they had then; or, as one
 -- row with two empty strings, everybody who is in the team at its epoch.
@@ -88,6 +93,21 @@ CREATE TABLE erasures (
 ) STRICT;
 
 CREATE INDEX erasures_by_snippet ON erasures (snippet);
+";
+
+/// Takes away all of [`SCHEMA`] and leaves, in its place, the note that whatever R2 has of the team is to vanish.
+const ERASE: &str = "
+DROP TABLE IF EXISTS readers;
+DROP TABLE IF EXISTS snippets;
+DROP TABLE IF EXISTS envelopes;
+DROP TABLE IF EXISTS invitations;
+DROP TABLE IF EXISTS entries;
+DROP TABLE IF EXISTS outbox;
+DROP TABLE IF EXISTS erasures;
+DROP TABLE IF EXISTS team;
+CREATE TABLE IF NOT EXISTS erased_team (
+  team TEXT NOT NULL PRIMARY KEY
+) STRICT, WITHOUT ROWID;
 ";
 
 /// The storage of one team's object.
@@ -117,6 +137,15 @@ pub(super) struct IndexedSnippet {
     pub(super) statement: Option<String>,
 }
 
+/// Something that is a user's.
+#[derive(Deserialize)]
+pub(super) struct Own {
+    /// Its position.
+    pub(super) at: u64,
+    /// What the user is told of it.
+    pub(super) json: String,
+}
+
 /// An object that is to vanish from R2.
 #[derive(Clone, Copy, Deserialize)]
 pub(super) struct Erasure {
@@ -138,7 +167,7 @@ impl Store {
             version: u64,
             state: String,
         }
-        if !self.exists()? {
+        if !self.has("team")? {
             return Ok(None);
         }
         let Row { version, state } =
@@ -160,7 +189,7 @@ impl Store {
         let envelopes = serde_json::to_string(envelopes)?;
         let epoch = team.epoch().map_or(0, |epoch| epoch.number);
         self.transaction(|| {
-            if !self.exists()? {
+            if !self.has("team")? {
                 self.run(SCHEMA, [])?;
             }
             self.run(
@@ -374,6 +403,9 @@ impl Store {
 
     /// The objects that are to vanish.
     pub(super) fn erasures(&self) -> worker::Result<Vec<Erasure>> {
+        if !self.has("team")? {
+            return Ok(Vec::new());
+        }
         self.all("SELECT id, snippet FROM erasures ORDER BY id", [])
     }
 
@@ -384,17 +416,103 @@ impl Store {
         Ok(self.one::<Row>("SELECT id FROM erasures WHERE snippet = ? LIMIT 1", [text(snippet)])?.is_some())
     }
 
-    /// The object has vanished.
-    pub(super) fn erased(&self, erasure: Erasure) -> worker::Result<()> {
-        self.run("DELETE FROM erasures WHERE id = ?", [integer(erasure.id)])
+    /// The objects have vanished.
+    pub(super) fn erased(&self, erasures: &[Erasure]) -> worker::Result<()> {
+        let ids: Vec<u64> = erasures.iter().map(|erasure| erasure.id).collect();
+        self.run(
+            "DELETE FROM erasures WHERE id IN (SELECT value FROM json_each(?))",
+            [serde_json::to_string(&ids)?.into()],
+        )
+    }
+
+    /// Whether nothing remains to be done.
+    pub(super) fn is_settled(&self) -> worker::Result<bool> {
+        if !self.has("team")? {
+            return Ok(self.erased_team()?.is_none());
+        }
+        Ok(!self.is_unprojected()? && self.erasures()?.is_empty())
+    }
+}
+
+// What is whose, and its end.
+impl Store {
+    /// A page of what is kept of a user, each with its position: the ids and statements of their snippets, the ids of the
+    /// snippets that name them, or the envelopes for their devices, of which a page has those of [`PAGE`] epochs.
+    pub(super) fn own(&self, team: TeamId, asked: &ReadOwn) -> worker::Result<Vec<Own>> {
+        let user = || text(asked.asker.user);
+        match asked.part {
+            Part::Entries => Ok(Vec::new()),
+            Part::Envelopes => self.all(
+                "SELECT epoch AS at, json_object('device', device, 'epoch', epoch, 'envelope', json(envelope)) AS json
+                 FROM envelopes WHERE device IN (SELECT value FROM json_each(?)) AND epoch >= ? AND epoch < ?
+                 ORDER BY epoch, device",
+                [
+                    serde_json::to_string(&asked.devices)?.into(),
+                    integer(asked.from),
+                    integer(asked.from.saturating_add(PAGE as u64)),
+                ],
+            ),
+            Part::Snippets => self.all(
+                "SELECT seq AS at, json_object(
+                   'snippet', snippet, 'received_at', strftime('%Y-%m-%dT%H:%M:%SZ', received_at, 'unixepoch'),
+                   'statement', statement,
+                   'path', CASE WHEN statement IS NOT NULL THEN '/v1/teams/' || ? || '/snippets/' || snippet END
+                 ) AS json
+                 FROM snippets WHERE author = ? AND seq >= ? ORDER BY seq LIMIT ?",
+                [text(team), user(), integer(asked.from), integer(PAGE as u64)],
+            ),
+            Part::Named => self.all(
+                "SELECT seq AS at, json_quote(snippet) AS json FROM readers JOIN snippets USING (seq)
+                 WHERE user = ? AND author <> user AND seq >= ? ORDER BY seq LIMIT ?",
+                [user(), integer(asked.from), integer(PAGE as u64)],
+            ),
+        }
+    }
+
+    /// Deletes the snippets of a user, and what is kept for them alone: envelopes, and which snippets name them. Notes which
+    /// objects are to vanish.
+    pub(super) fn forget(&self, user: UserId, devices: &[DeviceId]) -> worker::Result<Vec<Erasure>> {
+        let devices = serde_json::to_string(devices)?;
+        self.transaction(|| {
+            self.run("DELETE FROM envelopes WHERE device IN (SELECT value FROM json_each(?))", [devices.into()])?;
+            self.run("DELETE FROM readers WHERE user = ?", [text(user)])?;
+            let erasures = self.all(
+                "INSERT INTO erasures (snippet) SELECT snippet FROM snippets WHERE author = ? AND statement IS NOT NULL
+                 RETURNING id, snippet",
+                [text(user)],
+            )?;
+            self.run("UPDATE snippets SET statement = NULL WHERE author = ?", [text(user)])?;
+            Ok(erasures)
+        })
+    }
+
+    /// Takes the team away, if there is one. From now on there is none; what R2 has of it remains to be erased.
+    pub(super) fn erase_team(&self, team: TeamId) -> worker::Result<()> {
+        self.transaction(|| {
+            self.run(ERASE, [])?;
+            self.run("INSERT INTO erased_team (team) VALUES (?) ON CONFLICT DO NOTHING", [text(team)])
+        })
+    }
+
+    /// The team of which something may be left in R2.
+    pub(super) fn erased_team(&self) -> worker::Result<Option<TeamId>> {
+        #[derive(Deserialize)]
+        struct Row {
+            team: TeamId,
+        }
+        if !self.has("erased_team")? {
+            return Ok(None);
+        }
+        Ok(self.one::<Row>("SELECT team FROM erased_team", [])?.map(|row| row.team))
     }
 }
 
 impl Store {
-    fn exists(&self) -> worker::Result<bool> {
+    fn has(&self, table: &str) -> worker::Result<bool> {
         #[derive(Deserialize)]
         struct Row {}
-        let row: Option<Row> = self.one("SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'team'", [])?;
+        let row: Option<Row> =
+            self.one("SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?", [table.into()])?;
         Ok(row.is_some())
     }
 

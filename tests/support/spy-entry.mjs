@@ -50,10 +50,11 @@ function watched(env, by) {
     const inner = all.map((each) => statements.get(each));
     return use("d1", inner.map(({ sql }) => sql).join(";"), () => env.DB.batch(inner.map(({ real }) => real)));
   };
-  const r2 = (name) => [name, (key, ...rest) => use(`r2.${name}`, key, () => env.SNIPPETS[name](key, ...rest))];
+  // What comes first is a key, several keys, or what to list.
+  const r2 = (name) => [name, (first, ...rest) => use(`r2.${name}`, JSON.stringify(first), () => env.SNIPPETS[name](first, ...rest))];
   return standIn(env, {
     DB: standIn(env.DB, { prepare: (sql) => statement(env.DB.prepare(sql), sql), batch }),
-    SNIPPETS: standIn(env.SNIPPETS, Object.fromEntries(["head", "get", "put", "delete"].map(r2))),
+    SNIPPETS: standIn(env.SNIPPETS, Object.fromEntries(["head", "get", "put", "delete", "list"].map(r2))),
     TEAMS: standIn(env.TEAMS, {
       getByName: (name) => {
         const stub = env.TEAMS.getByName(name);
