@@ -2,7 +2,7 @@
 //
 // A dump is read twice: every file of the state folder byte by byte (so that freed pages and write-ahead logs count), and every SQLite
 // database cell by cell (as a long value is cut into pages that need not be neighbours).
-import { copyFile, mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join, relative } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -82,7 +82,7 @@ export async function snapshot(service) {
   for (const store of ["d1", "do"]) {
     for (const file of await filesBelow(join(service.persist, store))) {
       if (!file.endsWith(".sqlite") || basename(file) === "metadata.sqlite") continue;
-      const { proofs, ...tables } = await readDatabase(file);
+      const { proofs, ...tables } = await readUnlessUnchanged(file);
       databases[relative(service.persist, file)] = tables;
     }
   }
@@ -94,6 +94,15 @@ export async function snapshot(service) {
     r2: await pages((cursor) => r2.list({ cursor }), ({ objects }) => objects.map(({ key, etag, size }) => ({ key, etag, size }))),
   };
 }
+
+/** What [`readDatabase`] gave last time, as long as nobody has written to the file or its write-ahead log. */
+async function readUnlessUnchanged(file) {
+  const stats = await Promise.all([file, `${file}-wal`].map((each) => stat(each, { bigint: true }).catch(ignoreMissing)));
+  const version = stats.map((each) => each && `${each.ino} ${each.size} ${each.mtimeNs}`).join();
+  if (lastRead.get(file)?.version !== version) lastRead.set(file, { version, tables: await readDatabase(file) });
+  return lastRead.get(file).tables;
+}
+const lastRead = new Map();
 
 /** All rows of all tables of a database that another process has open. Works on a copy, which takes no lock and disturbs nothing. */
 export async function readDatabase(file) {

@@ -60,8 +60,9 @@ export async function startService({ people, persist, vars = {}, limits = {}, en
     logRequests: false,
   };
   for (const [name, limit] of Object.entries(limits)) {
-    if (!all.ratelimits?.[name]) throw new Error(`wrangler.toml has no limit ${name}`);
-    all.ratelimits = { ...all.ratelimits, [name]: { simple: { ...all.ratelimits[name].simple, limit } } };
+    const usual = all.ratelimits?.[name];
+    if (!usual) throw new Error(`wrangler.toml has no limit ${name}`);
+    all.ratelimits = { ...all.ratelimits, [name]: { ...usual, simple: { ...usual.simple, limit } } };
   }
   const mf = new Miniflare(all);
 
