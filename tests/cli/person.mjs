@@ -27,24 +27,26 @@ export class Person {
     return Person.create(this.login);
   }
 
-  /** `osmynt login --json`, with the browser played: `choice` is what `approve` takes. Gives what `run` gives, and the events. */
-  async signIn(service, { args = [], choice = {} } = {}) {
+  /** `osmynt login --json`, with the browser played, by `as` if that is somebody else: `choice` is what `approve` takes. Gives what `run` gives, and the events. */
+  async signIn(service, { args = [], choice = {}, as = this.login } = {}) {
     const child = this.#spawn(osmynt, ["login", "--json", "--no-browser", "--server", service.url, "--name", `${this.login}'s laptop`, ...args]);
     child.stdin.end();
     const ended = outcome(child);
     for await (const line of createInterface({ input: child.stdout })) {
       const event = JSON.parse(line);
-      if (event.event === "verification") await approve(event.verification_uri_complete, this.login, choice);
+      if (event.event === "verification") await approve(event.verification_uri_complete, as, choice);
     }
     const result = await ended;
     return { ...result, events: result.out.trim().split("\n").filter(Boolean).map((line) => JSON.parse(line)) };
   }
 
-  /** Runs the command to its end. Gives `{ code, out, err, bytes }`. */
-  run(args, { cwd, input, env } = {}) {
+  /** Runs the command to its end; kills it when `killed` is resolved, or once it says `until` on standard error. Gives `{ code, out, err, bytes }`. */
+  run(args, { cwd, input, env, killed, until } = {}) {
     const child = this.#spawn(osmynt, args, { cwd, env });
     child.stdin.on("error", () => {}); // it need not read to the end
     child.stdin.end(input);
+    killed?.then(() => child.kill("SIGKILL"));
+    if (until) child.stderr.on("data", (chunk) => until.test(String(chunk)) && child.kill("SIGKILL"));
     return outcome(child);
   }
 
@@ -56,14 +58,21 @@ export class Person {
     return JSON.parse(out);
   }
 
-  /** As `run`, at a terminal: standard output and error together, as they would be seen. The terminal is closed once it shows `until`. */
-  see(args, { cwd, env, until } = {}) {
+  /**
+   * As `run`, at a terminal: standard output and error together, as they would be seen. The terminal is closed once it shows `until`; once it
+   * shows a question, which ends with a colon or in brackets, `answer` is typed.
+   */
+  see(args, { cwd, env, until, answer } = {}) {
     const command = [osmynt, ...args].map((argument) => `'${argument.replaceAll("'", `'\\''`)}'`).join(" ");
     const child = this.#spawn("script", ["-qec", command, "/dev/null"], { cwd, env: { TERM: "xterm-256color", ...env } });
-    child.stdin.end();
     const ended = outcome(child);
+    if (answer === undefined) child.stdin.end();
     let shown = "";
-    if (until) child.stdout.on("data", (chunk) => until.test((shown += chunk)) && child.kill("SIGKILL"));
+    child.stdout.on("data", (chunk) => {
+      shown += chunk;
+      if (until?.test(shown)) child.kill("SIGKILL");
+      if (answer !== undefined && /(: |\] )$/.test(shown)) child.stdin.end(`${answer}\n`);
+    });
     return ended;
   }
 

@@ -39,6 +39,9 @@ export async function keysOf(home) {
   };
 }
 
+/** All that a key store holds, as it stands there. */
+export const secretsOf = async (home) => (await openVault(home)).secrets;
+
 /** Changes what a key store holds, as only its owner's machine could: for tests of what happens with time. */
 export async function changeVault(home, change) {
   const { secrets, key, id, nonce } = await openVault(home);

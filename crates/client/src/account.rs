@@ -2,12 +2,10 @@
 
 use std::cmp::Reverse;
 use std::fs::File;
-use std::io::{BufReader, Seek as _};
 
 use osmynt_core::api::{self, AccountEvent};
 use osmynt_core::teamlog::{Role, TeamEvent, TeamState};
 use osmynt_core::{Code, TeamId, UserId};
-use serde::de::IgnoredAny;
 
 use crate::http::Request;
 use crate::session::person;
@@ -71,11 +69,8 @@ impl Client {
 
     /// Writes all that the service holds about the caller to an empty file, as the service's JSON document. After a failure
     /// the file holds anything.
-    pub fn export_account(&self, mut file: &File) -> Result<()> {
-        self.download(&Request::get("/v1/me/export"), file, EXPORT_BYTES)?;
-        let read = file.rewind().map_err(serde_json::Error::io);
-        let whole = read.and_then(|()| serde_json::from_reader::<_, IgnoredAny>(BufReader::new(file)));
-        whole.map(drop).map_err(|error| Error::Internal { why: format!("what the service sent is not whole: {error}") })
+    pub fn export_account(&self, file: &File) -> Result<()> {
+        self.download(&Request::get("/v1/me/export"), file, EXPORT_BYTES)
     }
 
     /// What it takes to delete the account, and will become of each team.

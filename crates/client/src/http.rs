@@ -6,12 +6,15 @@
 
 use std::{
     fs::File,
-    io::{Read as _, Seek as _, Write as _},
+    io::{BufReader, Read as _, Seek as _, Write as _},
     time::Duration,
 };
 
 use osmynt_core::{Code, Hash, api, b64u, dpop, limits, snippet};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use ureq::{
     Agent,
     http::{HeaderMap, StatusCode, header},
@@ -185,7 +188,7 @@ impl Http {
         self.exchange(request, caller, |body| read(body, limits::SNIPPET_BYTES))
     }
 
-    /// Sends, and writes the answer to a file of which nothing else is kept. After a failure the file holds anything.
+    /// Sends, and writes a JSON answer to a file that is for nothing else. After a failure the file holds anything.
     pub fn download(&self, request: &Request, caller: Option<Caller<'_>>, mut file: &File, limit: u64) -> Result<()> {
         let unwritten = |error: std::io::Error| {
             Failure::lasting(Error::Internal { why: format!("what was received cannot be written: {error}") })
@@ -199,7 +202,7 @@ impl Http {
             let mut written: u64 = 0;
             loop {
                 let part = match reader.read(&mut chunk) {
-                    Ok(0) => return Ok(()),
+                    Ok(0) => break,
                     Ok(length) => chunk.get(..length).unwrap_or_default(),
                     Err(error) => return Err(broken_off(&error)),
                 };
@@ -209,6 +212,8 @@ impl Http {
                 }
                 file.write_all(part).map_err(unwritten)?;
             }
+            file.rewind().map_err(unwritten)?;
+            whole_json(file)
         })
     }
 
@@ -335,6 +340,17 @@ fn read(body: &mut ureq::Body, limit: u64) -> Result<Vec<u8>, Failure> {
     let read = body.as_reader().take(limit.saturating_add(1)).read_to_end(&mut bytes);
     read.map_err(|error| broken_off(&error))?;
     if bytes.len() as u64 > limit { Err(too_long()) } else { Ok(bytes) }
+}
+
+/// What a Worker begins and cannot go on with looks to HTTP like an answer that has come to its end.
+fn whole_json(file: &File) -> Result<(), Failure> {
+    serde_json::from_reader::<_, IgnoredAny>(BufReader::new(file)).map(drop).map_err(|error| {
+        if error.is_eof() {
+            return broken_off(&error.into());
+        }
+        let why = format!("the service's answer makes no sense: {error}");
+        Failure::lasting(Error::Internal { why })
+    })
 }
 
 fn broken_off(error: &std::io::Error) -> Failure {

@@ -358,13 +358,3 @@ fn a_sign_in_that_is_over_is_no_deleted_account() {
     assert_eq!(home.client().delete_account().unwrap_err().class(), Class::Refused);
     assert!(!home.session().unwrap().deleting);
 }
-
-#[test]
-fn an_export_that_is_not_whole_is_refused() {
-    let service = Service::start(|_| ok(r#"{"user":{"id":"#));
-    let home = SignedIn::new("export", &service, LATER);
-    let file = home.folder.join("export");
-    let part = fs::File::options().read(true).write(true).create_new(true).open(file).unwrap();
-    let failed = home.client().export_account(&part).unwrap_err();
-    assert!(failed.to_string().contains("not whole"), "{failed}");
-}

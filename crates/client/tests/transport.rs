@@ -59,6 +59,9 @@ const SKEW: &str = "HTTP/1.1 422 Unprocessable Content\r\nConnection: close\r\n\
     {\"type\":\"urn:osmynt:problem:clock-skew\",\"title\":\"The clocks differ\",\"status\":422,\
     \"code\":\"clock-skew\",\"detail\":\"sign one for each request\"}";
 const CUT: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 12\r\n\r\n{\"tea";
+/// What a Worker begins and cannot go on with: to HTTP it is whole.
+const CUT_CLEANLY: &str =
+    "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"tea\r\n0\r\n\r\n";
 
 #[test]
 fn every_attempt_carries_the_token_and_a_proof_of_its_own() {
@@ -132,11 +135,11 @@ fn scratch(name: &str) -> (std::path::PathBuf, File) {
 
 #[test]
 fn a_download_that_breaks_off_is_begun_anew() {
-    let (http, service) = serve(&[CUT, TEAMS]);
+    let (http, service) = serve(&[CUT, CUT_CLEANLY, TEAMS]);
     let (path, file) = scratch("cut");
     http.download(&Request::get("/v1/me/export"), None, &file, 12).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), r#"{"teams":[]}"#);
-    assert_eq!(service.requests().len(), 2);
+    assert_eq!(service.requests().len(), 3);
     std::fs::remove_file(path).unwrap();
 }
 
