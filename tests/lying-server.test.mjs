@@ -41,9 +41,10 @@ for (const [victimName, { signIn, noticed }] of Object.entries(VICTIMS)) {
     let ghost;
 
     before(async () => {
-      world = await startWorld(["owner", "member", "victim"]);
-      liar = await startLiar(world.service.url, headOf);
-      [owner, member] = [await world.signIn("owner"), await world.signIn("member")];
+      liar = await startLiar(headOf);
+      world = await startWorld(["owner", "member", "victim"], { vars: { ORIGIN: liar.url } });
+      liar.target = world.service.url;
+      [owner, member] = [await signInToTheTruth("owner"), await signInToTheTruth("member")];
       victim = await signIn("victim", liar.url);
       const pair = await makeKeyPair("ECDSA");
       ghost = { ...pair, prekey: await makeKeyPair("ECDH") };
@@ -54,7 +55,9 @@ for (const [victimName, { signIn, noticed }] of Object.entries(VICTIMS)) {
       await world?.dispose();
     });
 
-    const throughTheLiar = ({ link }) => link.replace(world.service.url, liar.url);
+    /** A device at the service's address, which asks the service itself. */
+    const signInToTheTruth = (login) =>
+      world.signIn(login, { origin: liar.url, fetch: (url, request) => fetch(url.replace(liar.url, world.service.url), request) });
 
     /** A team of the three, with two snippets that the victim has seen: `{ team, snippets }`. All lies are about the same one. */
     const makeTeam = () => {
@@ -65,7 +68,7 @@ for (const [victimName, { signIn, noticed }] of Object.entries(VICTIMS)) {
     async function makeTheTeam() {
       const team = await owner.createTeam("Truth");
       await member.join((await owner.invite(team)).link);
-      await victim.join(throughTheLiar(await owner.invite(team)));
+      await victim.join((await owner.invite(team)).link);
       const snippets = [await owner.share(team, code), await member.share(team, utf8("other\n"))];
       for (const snippet of snippets) await victim.open(team, snippet);
       return { team, snippets };
@@ -203,7 +206,7 @@ for (const [victimName, { signIn, noticed }] of Object.entries(VICTIMS)) {
 
       it("notices a log from before the invitation that it holds", async () => {
         const team = await owner.createTeam("Joining");
-        const link = throughTheLiar(await owner.invite(team));
+        const { link } = await owner.invite(team);
         liar.lies = { log: (entries) => entries.slice(0, -1) };
         await assert.rejects(victim.join(link), noticed);
         liar.lies = {};
@@ -246,7 +249,7 @@ for (const [victimName, { signIn, noticed }] of Object.entries(VICTIMS)) {
       notices("a member who is missing", () => ({ directory: (users) => users.filter(({ user }) => user !== member.user) }), ["share", "rotate", "share with a member"]);
 
       notices("a rollback that brings a revoked device back", async ({ team }) => {
-        const phone = await world.signIn("owner");
+        const phone = await signInToTheTruth("owner");
         await owner.addDevice(await phone.describe());
         const before = (await owner.api.directory(team, null)).users.find(({ user }) => user === owner.user);
         await owner.revokeDevice(phone.device.id);
@@ -276,9 +279,8 @@ for (const [victimName, { signIn, noticed }] of Object.entries(VICTIMS)) {
         });
 
       opening("the envelope of another epoch", async ({ team }) => {
-        const old = (await owner.read(team)).log.epoch.number - 1;
-        const { envelopes } = await (await fetch(`${world.service.url}/v1/teams/${team}/envelopes?from=${old}`, { headers: { authorization: liar.authorization } })).json();
-        return replace(() => envelopes[0].envelope);
+        const epoch = (await owner.read(team)).log.epoch.number;
+        return { from: epoch - 1, envelopes: ([old]) => [{ epoch, envelope: old.envelope }] };
       });
 
       opening("an envelope that was damaged", () => replace(({ envelope }) => ({ ...envelope, ct: b64u.encode(flip(b64u.decode(envelope.ct))) })));

@@ -4,28 +4,30 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 
 /**
- * Starts a proxy to `target`. `lies` is what it currently lies about, to be set by a test; each takes what is true and gives what to say:
+ * Starts a proxy to a service, `target`, which is to be set, and started with the proxy's address for its origin: proofs of possession are made
+ * for that one. `lies` is what it currently lies about, to be set by a test; each takes what is true and gives what to say:
  *
  * - `log(entries)`: a team's log, as entries of an answer; its head is the last of what it gives, or what `head(head)` gives
  * - `directory(users)`: everybody in a team's directory
- * - `envelopes(envelopes)`: those of the calling device
+ * - `envelopes(envelopes)`: those of the calling device; from the epoch `from`, if that is set, whatever was asked for
  * - `list(snippets)`: the list of snippets
  * - `snippet(container, id)`: a snippet's bytes
  *
- * `overheard` has the body of every request that has one, `authorization` the last such header.
+ * Each lie is told upon one question to the service, as the victim's proof is good for one.
+ *
+ * `overheard` has the body of every request that has one.
  */
-export async function startLiar(target, headOf) {
-  const liar = { lies: {}, overheard: [] };
+export async function startLiar(headOf) {
+  const liar = { target: null, lies: {}, overheard: [] };
 
   const server = createServer(async (request, response) => {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     const body = chunks.length > 0 ? Buffer.concat(chunks) : undefined;
     if (body) liar.overheard.push({ path: request.url, body });
-    liar.authorization = request.headers.authorization ?? liar.authorization;
     const { host, connection, "content-length": _, "transfer-encoding": __, ...headers } = request.headers;
-    const url = new URL(request.url, target);
-    const ask = (query = url.search) => fetch(`${target}${url.pathname}${query}`, { method: request.method, headers, body, redirect: "manual" });
+    const url = new URL(request.url, liar.target);
+    const ask = (query = url.search) => fetch(`${liar.target}${url.pathname}${query}`, { method: request.method, headers, body, redirect: "manual" });
     const answer = (await lie(request.method, url, ask)) ?? (await ask());
     const bytes = Buffer.from(await answer.arrayBuffer());
     const plain = [...answer.headers].filter(([name]) => !["content-length", "content-encoding", "transfer-encoding", "connection"].includes(name));
@@ -51,7 +53,7 @@ export async function startLiar(target, headOf) {
       return Array.isArray(all) ? Response.json({ users: await lies.directory(all), next: null }) : all;
     }
     if (route === "envelopes" && lies.envelopes) {
-      const answer = await ask();
+      const answer = await ask(lies.from === undefined ? undefined : `?from=${lies.from}`);
       if (!answer.ok) return answer;
       const { envelopes, next } = await answer.json();
       return Response.json({ envelopes: await lies.envelopes(envelopes), next });
