@@ -14,7 +14,7 @@ export default class extends WorkerEntrypoint {
     if (request.method === "PUT") {
       const { rules, release, uses } = await request.json();
       if (rules) spy.rules = rules.map((rule) => ({ met: 0, waiting: 0, ...rule }));
-      if (release) spy.rules = spy.rules.filter(({ use }) => use !== release);
+      if (release) spy.rules = spy.rules.filter(({ use, detail }) => use !== release && detail !== release);
       if (uses) spy.uses = uses;
     }
     return Response.json(spy);

@@ -24,7 +24,7 @@ export function spyOn(service) {
     /**
      * Lets rules hold while `action` runs, then none. A rule is `{ use, before, after }`: "fail" or "wait" before or after a use takes place;
      * for `times` of them (1), after the first `skip` (0), of those with `detail` in their SQL, key or address. Whoever waits goes on when
-     * `action` is over, or when it calls what it is given, for all rules or those of one use.
+     * `action` is over, or when it calls what it is given, for all rules or those of one use or detail.
      */
     async under(rules, action) {
       await put({ rules });
