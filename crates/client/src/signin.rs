@@ -104,9 +104,9 @@ impl Handshake {
             http.json(&Request::post_once("/v1/handshakes", &api::StartHandshake { statement })?, None)?;
         // Proofs name the service as it calls itself, and so do invitations.
         if !started.verification_uri.starts_with(&format!("{server}/")) {
-            let page = &started.verification_uri;
+            let page = started.verification_uri;
             return Err(Error::usage(format!(
-                "the service at {server} goes by another address: its sign-in page is {page}"
+                "the service at {server} goes by another address, which --server must name: its sign-in page is {page}"
             )));
         }
         Ok(Self {

@@ -2,37 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, reason = "tests")]
 
+mod support;
+
 use std::fs;
 use std::path::PathBuf;
 
 use osmynt_client::vault::{KnownName, Session, Vault};
-use osmynt_client::{Error, Home, Keystore, Server, TeamId, Time};
+use osmynt_client::{Error, Server, TeamId, Time};
 use osmynt_core::{Bytes, Hash};
 
-/// A folder that is gone after the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("osmynt-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        Self(path)
-    }
-
-    fn home(&self) -> Home {
-        Home::at(&self.0, Keystore::File)
-    }
-
-    fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.0.join(name)).unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use support::home::Folder;
 
 fn session(token: &str) -> Session {
     Session {

@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses a part of it; nothing is published")]
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "tests")]
 
+pub mod home;
 pub mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
