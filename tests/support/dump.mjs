@@ -19,7 +19,10 @@ export async function dump(service) {
   const rows = new Map();
   for (const file of await filesBelow(service.persist)) {
     const where = relative(service.persist, file);
-    parts.push({ where, bytes: await readFile(file) });
+    const bytes = await readFile(file).catch(ignoreMissing);
+    // A team's object that has gone to sleep since has closed its database, and some files of it are gone.
+    if (bytes === undefined) continue;
+    parts.push({ where, bytes });
     // Names of files are at rest, too.
     parts.push({ where: `name of ${where}`, bytes: Buffer.from(where) });
     if (!file.endsWith(".sqlite")) continue;
