@@ -1,10 +1,14 @@
 // The pure parts of the independent client: encodings, statements, keys, padding, and both logs, without any service.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { calculateJwkThumbprint } from "jose";
+import { calculateJwkThumbprint, compactVerify, importJWK } from "jose";
+import { STATUS } from "./client/api.mjs";
+import { proofFor } from "./client/dpop.mjs";
 import { aeadOpen, b64u, fromUtf8, hashOf, head, object, openBox, paddedJson, parseAs, parseJson, randomBytes, sealBox, seconds, thumbprint, unpadJson, utf8, uuid7 } from "./client/encodings.mjs";
 import { contentKeyPurpose, deviceSetHash, importPublic, keyPairFromScalar, makeKeyPair, makeSecretKey, openEnvelope, openProfile, scalarOf, sealEnvelope, sealProfile, teamKeyCommitment, teamKeyPurpose } from "./client/keys.mjs";
+import * as limits from "./client/limits.mjs";
 import { join, newSnippetId, openContent, openHeader, pad, padme, sealContent, split, unpad } from "./client/snippet.mjs";
 import { open, parse, sign, signText, verify } from "./client/statements.mjs";
 import { TeamLog } from "./client/teamlog.mjs";
@@ -16,6 +20,54 @@ const NOW = 1_800_000_000;
 const rfc3339 = (time) => new Date(time * 1000).toISOString();
 const HASH = b64u.encode(new Uint8Array(32));
 const USERS = ["00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002", "00000000-0000-4000-8000-000000000003"];
+
+describe("the page", () => {
+  const page = readFileSync(new URL("../docs/protocol.md", import.meta.url), "utf8");
+  const rowsOf = (heading) => {
+    const [, section] = page.split(new RegExp(`^## ${heading}$`, "m"));
+    return section.split(/^## /m)[0].split("\n").filter((line) => /^\| (?!---)/.test(line)).map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
+  };
+
+  it("names the problems that this client knows, with their status", () => {
+    const named = rowsOf("8 HTTP").filter(([, status]) => /^\d+$/.test(status));
+    const listed = named.flatMap(([codes, status]) => codes.split(", ").map((code) => [code.replaceAll("`", ""), Number(status)]));
+    assert.deepEqual(Object.fromEntries(listed), STATUS);
+  });
+
+  it("has the limits that this client keeps", () => {
+    const kept = {
+      statement: [limits.STATEMENT_BYTES],
+      "snippet content": [10, limits.SNIPPET_CONTENT_BYTES, limits.SNIPPET_CIPHERTEXT_BYTES - limits.SNIPPET_CONTENT_BYTES],
+      "sealed header": [limits.HEADER_BYTES, limits.PROFILE_BYTES],
+      "JSON body": [limits.JSON_BODY_BYTES / 2 ** 20],
+      "active devices of a user / of a team's members together": [limits.DEVICES_PER_USER, limits.DEVICES_PER_TEAM],
+      "entries in a commit": [limits.ENTRIES_PER_COMMIT],
+      "envelopes in a snippet": [limits.ENVELOPES_PER_SNIPPET],
+      page: [limits.PAGE],
+      "clock difference of statements / of proofs": [limits.CLOCK_SKEW, limits.PROOF_SKEW],
+      proof: [limits.PROOF_BYTES, limits.PROOF_ID_BYTES],
+      handshake: [limits.HANDSHAKE_SECONDS, limits.WRONG_VERIFIERS],
+      "access token / session with its refresh tokens": [limits.ACCESS_SECONDS / 3600, limits.SESSION_SECONDS / 86_400],
+    };
+    const stated = rowsOf("12 Limits").slice(1).map(([what, limit]) => [what, limit.match(/\d[\d,]*/g).map((number) => Number(number.replaceAll(",", "")))]);
+    assert.deepEqual(Object.fromEntries(stated), kept);
+  });
+});
+
+describe("a proof of possession", () => {
+  it("has exactly the members of section 8, over method, address without query, and token", async () => {
+    const key = await makeKeyPair("ECDSA");
+    const [one, two] = await Promise.all([1, 2].map(() => proofFor({ method: "GET", url: "https://osmynt.example/v1/me/log?from=3", token: "a.b.c", key })));
+    const { protectedHeader, payload } = await compactVerify(one, await importJWK(key.jwk, "ES256"));
+    assert.deepEqual(protectedHeader, { typ: "dpop+jwt", alg: "ES256", jwk: key.jwk });
+    const { jti, iat, ...claims } = JSON.parse(fromUtf8(payload));
+    assert.deepEqual(claims, { htm: "GET", htu: "https://osmynt.example/v1/me/log", ath: await hashOf(utf8("a.b.c")) });
+    assert.ok(b64u.decode(jti, 16) && Number.isInteger(iat));
+    assert.notEqual(JSON.parse(fromUtf8(b64u.decode(two.split(".")[1]))).jti, jti);
+    const bare = await proofFor({ method: "POST", url: "https://osmynt.example/v1/tokens", key });
+    assert.ok(!("ath" in JSON.parse(fromUtf8(b64u.decode(bare.split(".")[1])))));
+  });
+});
 
 describe("base64url", () => {
   it("round-trips every length", () => {

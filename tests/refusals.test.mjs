@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { request as httpRequest } from "node:http";
 import { after, before, describe, it } from "node:test";
 import { isDeepStrictEqual } from "node:util";
-import { Api, readProblem } from "./client/api.mjs";
+import { Api, readProblem, STATUS } from "./client/api.mjs";
 import { ascending } from "./client/client.mjs";
 import { b64u, concat, hashOf, randomBytes, utf8 } from "./client/encodings.mjs";
 import { MALFORMED_BODIES, MALFORMED_KEYS, MALFORMED_STATEMENTS, overlongStatement } from "./client/forge.mjs";
@@ -18,11 +18,6 @@ import { makeTeam, startWorld } from "./client/world.mjs";
 import { approve } from "./support/browser.mjs";
 import { snapshot } from "./support/dump.mjs";
 
-const STATUS = {
-  "invalid-request": 400, unauthenticated: 401, forbidden: 403, "not-found": 404, conflict: 409, "stale-log": 409, "rotation-required": 409,
-  "coverage-mismatch": 409, gone: 410, "too-large": 413, "bad-signature": 422, "clock-skew": 422,
-  "rate-limited": 429, authorization_pending: 400, slow_down: 400, expired_token: 400, access_denied: 400,
-};
 /** What would betray how the service is made. */
 const INTERNALS = /panic|unwrap|sql|\bd1\b|\br2\b|\bkv\b|durable|worker|wasm|serde|jsvalue|constraint|stack|\.rs\b|exception|undefined|<[a-z]/i;
 

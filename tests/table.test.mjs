@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { after, before, describe, it } from "node:test";
 import { SignJWT, decodeJwt, decodeProtectedHeader } from "jose";
-import { Api, readProblem } from "./client/api.mjs";
+import { Api, readProblem, STATUS } from "./client/api.mjs";
 import { Client } from "./client/client.mjs";
 import { proofFor } from "./client/dpop.mjs";
 import { b64u, hashOf, randomBytes, utf8 } from "./client/encodings.mjs";
@@ -20,9 +20,6 @@ import { approve } from "./support/browser.mjs";
 import { snapshot } from "./support/dump.mjs";
 
 const ROUTES = JSON.parse(readFileSync(new URL("routes.json", import.meta.url), "utf8"));
-const STATUS = {
-  "invalid-request": 400, expired_token: 400, unauthenticated: 401, forbidden: 403, "not-found": 404, "clock-skew": 422,
-};
 const JWT_SECRET = "a secret of the tests, long enough for HMAC-SHA256";
 const now = () => Math.floor(Date.now() / 1000);
 const code = utf8("let x = 1;\n");
@@ -372,6 +369,20 @@ const nameOf = ({ method, pattern }) => `${method} ${pattern}`;
 it("the table has a row for every route, and none besides", () => {
   const rows = [...Object.keys(ROWS), ...Object.keys(OPEN), TOKENS];
   assert.deepEqual(rows.toSorted(), ROUTES.map(nameOf).sort());
+});
+
+it("the protocol's page has every route, and none besides", () => {
+  const page = readFileSync(new URL("../docs/protocol.md", import.meta.url), "utf8");
+  const [, section] = page.split(/^## 10 Routes$/m);
+  const named = [...section.matchAll(/^\| `([A-Z]+) ([^?`]+)(?:\?[^`]*)?` \|/gm)].map(([, method, path]) => `${method} ${path}`);
+  // Those of sign-in stand in section 9, and people's pages in one line.
+  const signIn = [...page.matchAll(/`(POST) (\/v1\/(?:handshakes|tokens))`/g)].map(([, method, path]) => `${method} ${path}`);
+  const [, pages] = /^Pages for people: (.*)\.$/m.exec(page);
+  const people = [...pages.matchAll(/`([^`]+)`/g)].map(([, path]) => path);
+  const [forPeople, forClients] = [[], []];
+  for (const route of ROUTES) (route.access === "Page" ? forPeople : forClients).push(route);
+  assert.deepEqual([...new Set([...named, ...signIn])].sort(), forClients.map(nameOf).sort());
+  assert.deepEqual(people.sort(), [...new Set(forPeople.map(({ pattern }) => pattern))].filter((pattern) => pattern !== "/").sort());
 });
 
 it("the table has a caller's columns for every route that has a caller, and says of each route of a team what takes a role", () => {

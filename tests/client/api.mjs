@@ -7,6 +7,13 @@ import {
 import { ROLES } from "./statements.mjs";
 import { MEDIA_TYPE } from "./snippet.mjs";
 
+/** Every problem that section 8 names, with its status. */
+export const STATUS = {
+  "invalid-request": 400, unauthenticated: 401, forbidden: 403, "not-found": 404, conflict: 409, "stale-log": 409, "rotation-required": 409,
+  "coverage-mismatch": 409, gone: 410, "too-large": 413, "bad-signature": 422, "clock-skew": 422, "rate-limited": 429, internal: 500,
+  unavailable: 503, authorization_pending: 400, slow_down: 400, expired_token: 400, access_denied: 400,
+};
+
 /** An error answer. */
 export class Problem extends Error {
   constructor({ status, code, detail }) {
@@ -152,6 +159,8 @@ export async function readProblem(answer) {
   require(answer.headers.get("content-type") === "application/problem+json", "invalid-request", `an error that is no problem: ${answer.status} ${text}`);
   const problem = parseAs(problemShape, text, "problem");
   require(problem.status === answer.status, "invalid-request", "the problem states another status");
+  require(Object.hasOwn(STATUS, problem.code), "invalid-request", `an unknown problem: ${problem.code}`);
+  require(STATUS[problem.code] === problem.status, "invalid-request", `${problem.code} with another status: ${problem.status}`);
   require(problem.type === `urn:osmynt:problem:${problem.code}`, "invalid-request", "type and code of the problem differ");
   return problem;
 }
