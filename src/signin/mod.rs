@@ -22,6 +22,7 @@ use osmynt_core::api::{HandshakeStarted, StartHandshake, TokenRequest, Tokens};
 use osmynt_core::limits::{ACCESS_SECONDS, HANDSHAKE_SECONDS, POLL_SECONDS, REFRESH_SECONDS};
 use osmynt_core::statement::HandshakeStatement;
 use osmynt_core::{Code, DeviceId, Hash, Time, Unverified, b64u};
+use uuid::Builder;
 use worker::Response;
 
 use crate::db::{Db, Ending, Session};
@@ -116,7 +117,7 @@ async fn claim(call: &Call, proven: &Proven, device_code: &str, verifier: &str) 
         Problem::new(Code::AccessDenied, detail)
     })?;
     // 5. What is read here may be out of date a moment later; the claim itself is a compare-and-set.
-    let id = b64u::encode(&crypto::random::<16>()?);
+    let id = Builder::from_random_bytes(crypto::random()?).into_uuid().to_string();
     let expires = call.now.plus(REFRESH_SECONDS);
     if decided.session.is_some() || !db.claim(&code.handshake, &id, call.now, expires).await? {
         return Err(expired());
