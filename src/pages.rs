@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use osmynt_core::Hash;
+use osmynt_core::{Code, Hash};
 use worker::{Headers, Response, ResponseBuilder};
 
 use crate::problem::Problem;
@@ -28,7 +28,7 @@ impl Page<'_> {
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title} · Osmynt</title>\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n<style>{STYLE}</style>\n</head>\n\
-             <body>\n<main>\n<h1>{title}</h1>\n{body}</main>\n</body>\n</html>\n"
+             <body>\n<header>Osmynt</header>\n<main>\n<h1>{title}</h1>\n{body}</main>\n</body>\n</html>\n"
         );
         let headers = Headers::new();
         headers.set("Content-Type", "text/html; charset=utf-8")?;
@@ -42,16 +42,25 @@ impl Page<'_> {
 pub(crate) struct Html(String);
 
 impl Html {
-    /// A paragraph of plain text.
+    /// A paragraph of plain text. What stands in it between backticks is to be typed as it is.
     #[must_use]
     pub(crate) fn p(self, text: &str) -> Self {
-        self.raw(&format!("<p>{}</p>\n", escape(text)))
+        let mut html = String::new();
+        for (index, part) in text.split('`').enumerate() {
+            let part = escape(part);
+            // Writing to a String does not fail.
+            let _ = match index % 2 {
+                0 => write!(html, "{part}"),
+                _ => write!(html, "<code translate=\"no\">{part}</code>"),
+            };
+        }
+        self.raw(&format!("<p>{html}</p>\n"))
     }
 
     /// A command to type, or another text to take as it is.
     #[must_use]
     pub(crate) fn command(self, text: &str) -> Self {
-        self.raw(&format!("<pre><code>{}</code></pre>\n", escape(text)))
+        self.raw(&format!("<pre translate=\"no\"><code>{}</code></pre>\n", escape(text)))
     }
 
     /// Names with their values. The values are set apart from the text around them, whatever their script's direction.
@@ -60,9 +69,39 @@ impl Html {
         let mut list = String::new();
         for (name, value) in facts {
             // Writing to a String does not fail.
-            let _ = writeln!(list, "<dt>{}</dt><dd><bdi>{}</bdi></dd>", escape(name), escape(value));
+            let _ = writeln!(list, "<dt>{}</dt><dd translate=\"no\"><bdi>{}</bdi></dd>", escape(name), escape(value));
         }
         self.raw(&format!("<dl>\n{list}</dl>\n"))
+    }
+
+    /// A form with one field, in which a person types the code that their device shows. `typed` is what they typed before,
+    /// and `complaint` what was wrong with it, if anything was.
+    #[must_use]
+    pub(crate) fn code_form(self, typed: &str, complaint: Option<&str>) -> Self {
+        let typed = escape(typed);
+        let (html, state) = match complaint {
+            // The field has the focus: who hears the page instead of seeing it hears the complaint with the field.
+            Some(text) => {
+                let text = escape(text);
+                (
+                    format!("<p id=\"complaint\">{text}</p>\n"),
+                    " aria-invalid=\"true\" aria-describedby=\"complaint hint\"",
+                )
+            }
+            None => (String::new(), " aria-describedby=\"hint\""),
+        };
+        self.raw(&format!(
+            "{html}<form method=\"get\" action=\"/sign-in\">\n<label for=\"code\">Code that your device shows</label>\n\
+             <p id=\"hint\">8 letters, as in BCDF-GHJK</p>\n\
+             <input id=\"code\" name=\"code\" value=\"{typed}\"{state} required autofocus autocomplete=\"off\" \
+             autocapitalize=\"characters\" spellcheck=\"false\" maxlength=\"12\">\n<button>Continue</button>\n</form>\n"
+        ))
+    }
+
+    /// A link to another page of the service.
+    #[must_use]
+    pub(crate) fn link(self, address: &str, text: &str) -> Self {
+        self.raw(&format!("<p><a href=\"{}\">{}</a></p>\n", escape(address), escape(text)))
     }
 
     /// A form with hidden fields and buttons that are sent under one name: (value, label).
@@ -74,14 +113,12 @@ impl Html {
         }
         for (value, label) in buttons {
             let (name, value, label) = (escape(name), escape(value), escape(label));
-            let _ = write!(inside, "<button name=\"{name}\" value=\"{value}\">{label}</button> ");
+            let _ = write!(inside, "<button name=\"{name}\" value=\"{value}\">{label}</button>");
         }
         self.raw(&format!("<form method=\"post\" action=\"{}\">{inside}</form>\n", escape(action)))
     }
 
-    /// HTML that is written in this program.
-    #[must_use]
-    pub(crate) fn raw(mut self, html: &str) -> Self {
+    fn raw(mut self, html: &str) -> Self {
         self.0.push_str(html);
         self
     }
@@ -90,18 +127,19 @@ impl Html {
 /// `GET /`
 pub(crate) async fn home(call: Call) -> Result<Response, Problem> {
     let body = Html::default()
-        .p("This is the address of an Osmynt service: people share code through it, end-to-end encrypted. \
+        .p("This is the address of a service through which people share code, end-to-end encrypted. \
             It holds no key and can read nothing of what they share.")
-        .p("There is nothing to do here in a browser. In a terminal, sign in with:")
+        .p("There is nothing to do here in a browser. To sign in, run in a terminal:")
         .command(&format!("osmynt login --server {}", call.config.origin));
-    Page { title: "Osmynt", body, status: 200, form_leads_to: None }.response()
+    Page { title: "Share code from a terminal", body, status: 200, form_leads_to: None }.response()
 }
 
 /// `GET /join`. What makes the link an invitation stands in its fragment, which browsers do not send.
 pub(crate) async fn join(_call: Call) -> Result<Response, Problem> {
     let body = Html::default()
         .p("This link is an invitation to a team. Keep it to yourself: whoever has it can use it.")
-        .p("To accept it, copy the whole link from the address bar, with everything after the #, and run in a terminal:")
+        .p("To accept it, copy the whole link from the address bar, with everything after the #, and run this in a terminal, \
+            with the link in the place of LINK:")
         .command("osmynt team join 'LINK'")
         .p("The part after the # is a key. Your browser has not sent it to this service, and this page has not read it.");
     Page { title: "You are invited to a team", body, status: 200, form_leads_to: None }.response()
@@ -110,8 +148,17 @@ pub(crate) async fn join(_call: Call) -> Result<Response, Problem> {
 /// What went wrong, for a person.
 pub(crate) fn problem(problem: &Problem) -> worker::Result<Response> {
     let refusal = &problem.refusal;
+    // What a code means to a client is more than a person wants to know.
+    let title = match refusal.code {
+        Code::InvalidRequest => "This did not work",
+        Code::Forbidden => "Nobody was signed in",
+        Code::Conflict => "Already decided",
+        Code::Gone => "Too late",
+        Code::RateLimited => "Wait a minute",
+        code => code.title(),
+    };
     let body = Html::default().p(&refusal.detail);
-    let page = Page { title: refusal.code.title(), body, status: refusal.code.status(), form_leads_to: None };
+    let page = Page { title, body, status: refusal.code.status(), form_leads_to: None };
     // A page that cannot be built leaves the problem itself, which is at least readable.
     page.response().or_else(|_| problem.response())
 }
@@ -144,17 +191,28 @@ fn escape(text: &str) -> String {
 }
 
 const STYLE: &str = "
-:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --line: #8b949e; --accent: #0a5cc2; --on-accent: #fff }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --accent: #79b8ff; --on-accent: #0d1117 } }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 1.0625rem/1.6 system-ui, sans-serif }
-main { max-width: 36rem; margin: 0 auto; padding: 3rem 1.25rem }
-h1 { font-size: 1.5rem; line-height: 1.25 }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; padding: 1rem; border: 1px solid var(--line); border-radius: .5rem }
+:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --panel: #f4f6f8; --line: #6e7781; --accent: #0a5cc2; --on-accent: #fff }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --panel: #161b22; --line: #8b949e; --accent: #79b8ff; --on-accent: #0d1117 } }
+body { margin: 0 auto; max-width: 36rem; padding: 1.5rem 1.25rem 3rem; background: var(--paper); color: var(--ink); font: 1.0625rem/1.6 system-ui, sans-serif; overflow-wrap: anywhere }
+header { font-weight: 600 }
+h1 { margin: 1.5rem 0 1rem; font-size: 1.625rem; line-height: 1.25 }
+a { color: var(--accent) }
+code { font-size: 1rem }
+dl, pre { margin: 1.25rem 0; padding: .75rem 1rem; background: var(--panel); border: 1px solid var(--line); border-radius: .5rem }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .375rem 1rem }
 dt { font-weight: 600 }
-dd { margin: 0; overflow-wrap: anywhere }
-pre { padding: .75rem 1rem; border: 1px solid var(--line); border-radius: .5rem; overflow-x: auto }
-button, input { font: inherit; padding: .5rem 1rem; border: 1px solid var(--line); border-radius: .5rem; background: var(--paper); color: var(--ink) }
-button { cursor: pointer }
+dd { margin: 0 }
+dd:last-child { font: 600 1.125rem/1.5 ui-monospace, monospace; letter-spacing: .05em }
+pre { white-space: pre-wrap }
+form { display: flex; flex-wrap: wrap; gap: .75rem; margin: 1.25rem 0 }
+label, #hint { flex: 0 0 100%; margin: 0 }
+label { font-weight: 600 }
+#hint { margin-top: -.75rem }
+#complaint { padding-left: .75rem; border-left: .25rem solid }
+button, input { box-sizing: border-box; min-width: 0; min-height: 2.75rem; font: inherit; padding: .5rem 1rem; border: 1px solid var(--line); border-radius: .5rem; background: var(--paper); color: var(--ink) }
+input { flex: 1 1 9rem }
+button { flex: 0 1 auto; cursor: pointer }
+button + button, button:has(+ button) { flex: 1 1 7rem }
 button:first-of-type { border-color: var(--accent); background: var(--accent); color: var(--on-accent) }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
 ";
@@ -166,15 +224,23 @@ mod tests {
     #[test]
     fn text_from_outside_stays_text_between_tags_and_in_attributes() {
         let hostile = r#"</bdi><script>alert('&')</script>" onclick="x"#;
-        let Html(html) = Html::default().p(hostile).command(hostile).facts(&[("Device", hostile)]).form(
-            "/",
-            &[("token", hostile)],
-            "decision",
-            &[("approve", hostile)],
-        );
+        let Html(html) = Html::default()
+            .p(hostile)
+            .p(&format!("`{hostile}`"))
+            .command(hostile)
+            .facts(&[("Device", hostile)])
+            .link("/", hostile)
+            .code_form(hostile, Some(hostile))
+            .form("/", &[("token", hostile)], "decision", &[("approve", hostile)]);
         assert!(!html.contains("<script") && !html.contains("alert('"), "{html}");
         assert!(!html.contains("onclick=\"x\""), "{html}");
-        assert_eq!(html.matches("&lt;/bdi&gt;&lt;script&gt;alert(&#39;&amp;&#39;)").count(), 5);
+        assert_eq!(html.matches("&lt;/bdi&gt;&lt;script&gt;alert(&#39;&amp;&#39;)").count(), 9);
+    }
+
+    #[test]
+    fn what_is_to_be_typed_is_set_apart() {
+        let Html(html) = Html::default().p("Run `osmynt login` there.");
+        assert_eq!(html, "<p>Run <code translate=\"no\">osmynt login</code> there.</p>\n");
     }
 
     #[test]

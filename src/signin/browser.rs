@@ -20,19 +20,24 @@ use crate::routes::Call;
 
 /// `GET /sign-in`: which device asks, and a button to go on; or a field for the code.
 pub(crate) async fn ask(call: Call) -> Result<Response, Problem> {
-    let Some(typed) = call.query::<String>("code")? else { return ask_for_code(200, "") };
+    let Some(typed) = call.query::<String>("code")? else {
+        let body = Html::default().code_form("", None);
+        return Page { title: "Sign in", body, status: 200, form_leads_to: None }.response();
+    };
     let Ok(code) = typed.parse::<UserCode>() else {
-        return ask_for_code(400, "That is not a code: it has 8 letters, without vowels, as in BCDF-GHJK.");
+        let complaint = "A code has 8 letters, none of them a vowel. Look at your device and type it once more.";
+        return ask_again(400, "That is not a code", &typed, complaint);
     };
     let Some(handshake) = Handshake::find(&code, &call.env, call.now).await? else {
-        let detail = "No device is waiting with this code. A code ends after 5 minutes: if yours is older, start again on \
-                      your device. If it is new, wait a minute and open the link once more.";
-        return ask_for_code(404, detail);
+        let complaint = "Compare it with the one that your device shows. A code ends after 5 minutes: if yours is older, \
+                         start again on your device. If it is new and right, wait a minute, then press Continue once more.";
+        return ask_again(404, "No device waits with this code", &code.to_string(), complaint);
     };
     let form = b64u::encode(&crypto::random::<16>()?);
     let body = Html::default()
         .p("A device asks to be signed in. Go on only if you have just started this yourself, and your device shows this code.")
         .facts(&[("Device", &handshake.name), ("Code", &code.to_string())])
+        .p("GitHub tells who you are, and nothing but what everybody can see there. Then you decide.")
         .form("/sign-in", &[("form", &form)], "go", &[("github", "Continue with GitHub")]);
     let page = Page { title: "Sign in", body, status: 200, form_leads_to: Some(&call.config.github.url) };
     let response = page.response()?;
@@ -65,14 +70,14 @@ pub(crate) async fn return_from_github(call: Call) -> Result<Response, Problem> 
         return Err(Problem::new(Code::InvalidRequest, detail));
     }
     let Some(code) = call.query::<String>("code")? else {
-        let detail = match call.query::<String>("error")?.as_deref() {
+        let text = match call.query::<String>("error")?.as_deref() {
             Some("access_denied") => {
-                "You turned back at GitHub, so nobody was signed in. If you did not mean to, open the \
-                                      link that your device shows once more."
+                "You turned back at GitHub. If you did not mean to, try again; if you did, close this page."
             }
-            _ => "GitHub did not say who you are. Open the link that your device shows once more.",
+            _ => "GitHub did not say who you are. Try again.",
         };
-        return Err(Problem::new(Code::Forbidden, detail));
+        let body = Html::default().p(text).link(&format!("/sign-in?code={}", asked.code), "Try again");
+        return Page { title: "Nobody was signed in", body, status: 403, form_leads_to: None }.response();
     };
     let person = github::identify(&call.config, &code, &asked.verifier).await?;
     let Asked { handshake, code, .. } = asked;
@@ -91,9 +96,10 @@ pub(crate) async fn ask_to_confirm(call: Call) -> Result<Response, Problem> {
         None => person.login,
     };
     let body = Html::default()
-        .p("Sign this device in? It will be able to act for you. Approve only if you started this yourself and the code is \
-            the one that your device shows: if somebody sent you here, refuse.")
+        .p("It asks to be signed in as you, and will be able to act for you.")
         .facts(&[("You", &you), ("Device", &handshake.name), ("Code", &code.to_string())])
+        .p("Approve only if you started this yourself and your device shows this code. If somebody sent you the link or the \
+            code, refuse: they would be signed in as you.")
         .form("/sign-in/confirm", &[("form", &form)], "decision", &[("approve", "Approve"), ("deny", "Refuse")]);
     Page { title: "Is this your device?", body, status: 200, form_leads_to: None }.response()
 }
@@ -115,8 +121,8 @@ pub(crate) async fn decide(mut call: Call) -> Result<Response, Problem> {
         "approve" => {
             if db.is_revoked(person.id, new.device).await? {
                 db.deny(&new).await?;
-                let detail = "This device was revoked from your account, for good. Make a new key on it: sign out there, \
-                              then sign in again.";
+                let detail = "This device was revoked from your account, for good. To use it again, as a new one, run \
+                              `osmynt logout --erase` there, then sign in again.";
                 return Err(Problem::new(Code::Forbidden, detail));
             }
             let person = db::Person {
@@ -132,7 +138,10 @@ pub(crate) async fn decide(mut call: Call) -> Result<Response, Problem> {
         _ => return Err(Problem::new(Code::InvalidRequest, "Go back and press one of the two buttons.")),
     };
     if !decided {
-        return Err(Problem::new(Code::Conflict, "This sign-in was decided before. Look at your device."));
+        return Err(Problem::new(
+            Code::Conflict,
+            "This sign-in was decided before. Look at your device: if it still waits, start again there.",
+        ));
     }
     let headers = Headers::new();
     ticket::clear(&headers, &call)?;
@@ -142,22 +151,17 @@ pub(crate) async fn decide(mut call: Call) -> Result<Response, Problem> {
 /// `GET /sign-in/done`. The outcome in the address is for show; what counts is what the device is told.
 pub(crate) async fn done(call: Call) -> Result<Response, Problem> {
     let (title, text) = match call.query::<String>("outcome")?.as_deref() {
-        Some("approved") => ("Approved", "Your device is being signed in. You may close this page and go back to it."),
-        Some("refused") => ("Refused", "The device was not signed in. You may close this page."),
-        _ => ("Done", "You may close this page and go back to your device."),
+        Some("approved") => ("Approved", "Your device is being signed in. Close this page and go back to it."),
+        Some("refused") => ("Refused", "The device was not signed in. You can close this page."),
+        _ => ("Done", "Close this page and go back to your device."),
     };
     Page { title, body: Html::default().p(text), status: 200, form_leads_to: None }.response()
 }
 
-fn ask_for_code(status: u16, complaint: &str) -> Result<Response, Problem> {
-    let body = if complaint.is_empty() { Html::default() } else { Html::default().p(complaint) };
-    let body = body.raw(
-        "<form method=\"get\" action=\"/sign-in\">\n\
-         <p><label for=\"code\">Code that your device shows</label></p>\n\
-         <p><input id=\"code\" name=\"code\" required autofocus autocomplete=\"off\" autocapitalize=\"characters\" \
-         spellcheck=\"false\" maxlength=\"12\" placeholder=\"XXXX-XXXX\"> <button>Continue</button></p>\n</form>\n",
-    );
-    Page { title: "Sign in", body, status, form_leads_to: None }.response()
+/// The field for the code once more, with what was typed and what is wrong with it.
+fn ask_again(status: u16, title: &str, typed: &str, complaint: &str) -> Result<Response, Problem> {
+    let body = Html::default().code_form(typed, Some(complaint));
+    Page { title, body, status, form_leads_to: None }.response()
 }
 
 /// A form comes from the page it was made for only if it sends what the browser's ticket holds.

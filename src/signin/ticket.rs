@@ -51,8 +51,8 @@ pub(crate) fn open<T: Purpose>(call: &Call) -> Result<T, Problem> {
     let cookies = call.request.headers().get("Cookie")?.unwrap_or_default();
     let name = cookie_name(&call.config);
     let lost = || {
-        let detail = "This browser has no sign-in at this point. Open the link that your device shows, in this browser, \
-                      with cookies allowed.";
+        let detail = "If you have just approved or refused, you are done. If not, this browser has lost its place: cookies may \
+                      be off, or you began in another browser. Open the link that your device shows once more, in this one.";
         Problem::new(Code::InvalidRequest, detail)
     };
     let token = value(&cookies, name).ok_or_else(lost)?;
