@@ -3,13 +3,15 @@
 //   node scripts/setup.mjs                        the Rust toolchain, npm packages, build tools
 //   node scripts/setup.mjs --ci                   these and cargo-deny
 //   node scripts/setup.mjs tests/demo.mjs …       these, then runs that script with the project's own Node
+//   node scripts/setup.mjs scripts/test.mjs …     so, and a Chromium before, for the tests of the pages
 //
 // Runs on Node 20 and before node_modules exists: the npm scripts begin here. Everything comes from the crates and npm registries;
-// what is installed stays under .tools/ and node_modules/.
+// what is installed stays under .tools/ and node_modules/. Only a Chromium comes from Debian's packages, and only where root runs this.
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
 import { delimiter, join } from "node:path";
 
+import { ADVICE, findChromium } from "./chromium.mjs";
 import { Failure, TOOLS, environment, exitCode, lockedVersion, main, npmBin, path, run, say, tool } from "./project.mjs";
 
 const CARGO_DENY = "0.20.2";
@@ -19,6 +21,7 @@ main(async () => {
   const ci = first === "--ci";
   const script = ci ? rest.shift() : first;
 
+  if (script === "scripts/test.mjs") await chromium();
   await rustToolchain();
   await npmPackages();
   // Both must be of one release with the crates that they work on.
@@ -45,6 +48,20 @@ async function rustToolchain() {
   say(`installing Rust ${channel} with clippy, rustfmt and the wasm32 target (a minute)`);
   const parts = ["--profile", "minimal", "--component", "clippy", "--component", "rustfmt", "--target", "wasm32-unknown-unknown"];
   await run("rustup", ["toolchain", "install", channel, ...parts, "--no-self-update"]);
+}
+
+/** A Chromium that is installed; where it is, the tests find out by themselves. */
+async function chromium() {
+  if (findChromium() !== null) return;
+  const missing = process.env.CHROMIUM ? `CHROMIUM is ${process.env.CHROMIUM}, which is none that can be run.` : "The tests of the pages need Chromium.";
+  const canInstall = !process.env.CHROMIUM && process.getuid?.() === 0 && existsSync("/etc/debian_version");
+  if (!canInstall) throw new Failure(`${missing} ${ADVICE}`);
+  say("installing Chromium from Debian's packages, for the tests of the pages (a minute)");
+  const env = { DEBIAN_FRONTEND: "noninteractive" };
+  await run("apt-get", ["update", "-qq"], { env });
+  await run("apt-get", ["install", "-qq", "--yes", "--no-install-recommends", "chromium"], { env });
+  // Ubuntu's package of that name leads to another shop.
+  if (findChromium() === null) throw new Failure(`${missing} apt-get brought none that can be run. ${ADVICE}`);
 }
 
 /** The npm packages of package-lock.json; one of them is the Node that everything else runs on. */
