@@ -315,7 +315,7 @@ async function openSessions(count) {
   const { access_token, refresh_token } = person.tokens;
   const { iat, exp } = decodeJwt(refresh_token);
   const insert = database.prepare("INSERT INTO sessions (id, user, device, name, created_at, expires_at) VALUES (?, ?, ?, 'many', ?, ?)");
-  const ids = Array.from({ length: count }, newKey);
+  const ids = Array.from({ length: count }, () => crypto.randomUUID());
   for (let at = 0; at < count; at += 50) {
     await database.batch(ids.slice(at, at + 50).map((id) => insert.bind(id, person.user, person.device.id, iat, exp)));
   }

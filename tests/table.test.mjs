@@ -127,9 +127,7 @@ const part = (value) => b64u.encode(utf8(JSON.stringify(value)));
 const unsigned = (token, signature) => `${part({ ...decodeProtectedHeader(token), alg: "none" })}.${token.split(".")[1]}.${signature}`;
 const NO_HASH = b64u.encode(new Uint8Array(32));
 
-/**
- * What can be wrong with a token of any purpose, as [what, token => flawed token]. `other` is a client of another user.
- */
+/** What can be wrong with a token of any purpose: [what, token => flawed token]. */
 const TOKEN_FLAWS = [
   ["garbage", () => "x.y.z"],
   ["another signature", (token) => `${token.slice(0, -6)}AAAAAA`],
@@ -150,7 +148,7 @@ const TOKEN_FLAWS = [
 ];
 /** What can be wrong besides with a token of a session. */
 const SESSION_FLAWS = [
-  ["another session", (token) => forged(token, { claims: { sid: b64u.encode(randomBytes(16)) } })],
+  ["another session", (token) => forged(token, { claims: { sid: crypto.randomUUID() } })],
   ["the session of somebody else", (token) => forged(token, { claims: { sid: decodeJwt(people.stranger.tokens.access_token).sid } })],
   ["another user", (token) => forged(token, { claims: { sub: people.stranger.user } })],
   ["another device", (token) => forged(token, { claims: { cnf: { jkt: people.stranger.device.id } } })],
@@ -209,9 +207,7 @@ const HEADER_FLAWS = [
   ["a proof over its limit", (proof) => proof.padEnd(PROOF_BYTES + 1, "A")],
 ];
 
-/**
- * The columns of routes with a caller: [what, code, (client, request) => credentials]. Nobody but the row's client calls here.
- */
+/** The columns of every route with a caller: [what, code, (client, request) => credentials]. `client` is the row's. */
 const FLAWS = [
   ["no token", "unauthenticated", async (client, request) => ({ DPoP: (await credentials(client, request)).DPoP })],
   ["neither token nor proof", "unauthenticated", () => ({})],
@@ -479,7 +475,7 @@ describe(TOKENS, () => {
         ...TOKEN_FLAWS,
         ...SESSION_FLAWS,
         ["an end in the past", (token) => forged(token, { claims: { exp: now() - 1 } })],
-        ["the form of an access token", ({ length }) => length && people.owner.tokens.access_token],
+        ["the form of an access token", () => people.owner.tokens.access_token],
         ["the form of a device code", () => deviceCodes.get(people.owner)],
         ["nothing in it", () => ""],
       ],

@@ -44,10 +44,10 @@ const ANSWERS = {
   myLog: object({ entries, head: nullable(head) }),
   myLogAppended: object({ head, identity: hash }),
   sessions: object({
-    sessions: array(object({ id: string, device: hash, name: string, created_at: time, refreshed_at: time, expires_at: time, current: boolean })),
+    sessions: array(object({ id: uuid, device: hash, name: string, created_at: time, refreshed_at: time, expires_at: time, current: boolean })),
   }),
   events: object({
-    events: array(object({ at: time, type: literal(...EVENT_TYPES), device: nullable(hash), session: nullable(string) }), { max: 100 }),
+    events: array(object({ at: time, type: literal(...EVENT_TYPES), device: nullable(hash), session: nullable(uuid) }), { max: 100 }),
     next: nullable(string),
   }),
   // Its shape is that of docs/export.schema.json.
