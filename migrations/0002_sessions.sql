@@ -46,8 +46,8 @@ CREATE TABLE account_events (
 CREATE INDEX account_events_by_user ON account_events (user, id);
 CREATE INDEX sessions_by_end ON sessions (expires_at);
 
--- The teams that a user is or ever was in: where to look for what is theirs. `joins` counts how often they set out to
--- found or join the team, before the team decides on it: a deletion of the account that is under way must notice.
+-- The teams that a user is or ever was in: where to look for what is theirs. `joins` counts how often they founded or
+-- joined the team or have just set out to, as the team has not decided yet: a deletion of the account under way must notice.
 --
 -- A user who has deleted their account and is named in the log of a team that goes on leaves a stub in `users`, with which
 -- that log is verified: no login, name or picture, and in the place of GitHub's number a negative one that means nothing,
@@ -55,7 +55,7 @@ CREATE INDEX sessions_by_end ON sessions (expires_at);
 CREATE TABLE user_teams (
   user  TEXT    NOT NULL REFERENCES users (id),
   team  TEXT    NOT NULL,
-  joins INTEGER NOT NULL DEFAULT 0,
+  joins INTEGER NOT NULL,
   PRIMARY KEY (user, team)
 ) STRICT, WITHOUT ROWID;
 
@@ -63,4 +63,4 @@ CREATE INDEX user_teams_by_team ON user_teams (team);
 -- One device may serve several users.
 CREATE INDEX devices_by_device ON devices (device);
 
-INSERT INTO user_teams (user, team) SELECT user, team FROM team_members;
+INSERT INTO user_teams (user, team, joins) SELECT user, team, 1 FROM team_members;

@@ -539,7 +539,7 @@ describe("a deletion under way", () => {
     const phone = await anotherDevice(user);
     const team = await owner.createTeam("Undecided");
     const { link } = await owner.invite(team);
-    await spy.under([{ ...DEVICES, detail: "INSERT INTO user_teams (user, team) SELECT id, ?2", after: "wait" }], async (release) => {
+    await spy.under([{ ...DEVICES, detail: "INSERT INTO user_teams (user, team, joins) SELECT id, ?2", after: "wait" }], async (release) => {
       const joined = phone.join(link);
       await spy.waiting();
       await rejects(() => user.api.deleteAccount(), "unavailable");

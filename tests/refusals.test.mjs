@@ -45,12 +45,11 @@ after(() => world?.dispose());
 
 /**
  * All that is stored. Two things are the platform's: it makes a file for every object that is asked for anything, and counts in
- * `sqlite_sequence` the rows that a table ever had. And in `user_teams` the service notes where it may have something of a user's before the
- * team decides, so that deleting an account forgets nothing: also for what the team refuses then.
+ * `sqlite_sequence` the rows that a table ever had.
  */
 async function stored(service) {
   const { databases, ...others } = await snapshot(service);
-  const tablesOf = ({ sqlite_sequence, user_teams, ...tables }) => tables;
+  const tablesOf = ({ sqlite_sequence, ...tables }) => tables;
   const filled = Object.entries(databases).map(([file, all]) => [file, tablesOf(all)]).filter(([, tables]) => Object.keys(tables).length > 0);
   return { ...others, databases: Object.fromEntries(filled) };
 }

@@ -185,7 +185,7 @@ pub(crate) struct Belongings {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Belonging {
     pub(crate) team: TeamId,
-    /// How often they have set out to found or join it.
+    /// How often they have founded or joined it, or set out to.
     pub(crate) joins: u64,
     /// As what they are in it now, if they are.
     role: Option<Role>,

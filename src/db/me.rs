@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use worker::query;
 
 use super::sessions::NewEvent;
-use super::{Db, Returned, all, first, is_conflict};
+use super::{Db, HAS_ACCOUNT, Returned, all, first, is_conflict, rows};
 use crate::problem::Problem;
 
 impl Db {
@@ -22,20 +22,24 @@ impl Db {
     }
 
     /// Appends to a user's log and brings the rows that follow from it up to date, all or nothing. False if another
-    /// append was faster: its entry then has the place of the first of these.
+    /// append was faster: its entry then has the place of the first of these. Or if the account was deleted meanwhile.
     pub(crate) async fn append(&self, append: &Append<'_>) -> Result<bool, Problem> {
         let Append { user, entries, log, devices, events, now } = append;
         let events = self.keep_events(*user, events, *now)?;
         let entries = query!(
             &self.0,
-            "INSERT INTO user_log (user, seq, jws, received_at)
-             SELECT ?1, value ->> 'seq', value ->> 'jws', value ->> 'received_at' FROM json_each(?2)",
+            &format!(
+                "INSERT INTO user_log (user, seq, jws, received_at)
+                 SELECT ?1, value ->> 'seq', value ->> 'jws', value ->> 'received_at' FROM json_each(?2) WHERE {HAS_ACCOUNT}"
+            ),
             user,
             serde_json::to_string(entries)?,
         )?;
         let head = query!(
             &self.0,
-            "UPDATE users SET log_seq = ?2, log_hash = ?3, identity = ?4 WHERE id = ?1",
+            &format!(
+                "UPDATE users SET log_seq = ?2, log_hash = ?3, identity = ?4 WHERE id = ?1 AND {HAS_ACCOUNT} RETURNING id"
+            ),
             user,
             log.head.seq,
             log.head.hash,
@@ -43,18 +47,20 @@ impl Db {
         )?;
         let devices = query!(
             &self.0,
-            "INSERT INTO devices (user, device, jwk, added_seq, revoked_seq, prekey, prekey_iat)
-             SELECT ?1, value ->> 'device', value ->> 'jwk', value ->> 'added', value ->> 'revoked',
-                    value ->> 'prekey', value ->> 'prekey_iat'
-             FROM json_each(?2) WHERE true
-             ON CONFLICT (user, device) DO UPDATE
-             SET added_seq = excluded.added_seq, revoked_seq = excluded.revoked_seq,
-                 prekey = excluded.prekey, prekey_iat = excluded.prekey_iat",
+            &format!(
+                "INSERT INTO devices (user, device, jwk, added_seq, revoked_seq, prekey, prekey_iat)
+                 SELECT ?1, value ->> 'device', value ->> 'jwk', value ->> 'added', value ->> 'revoked',
+                        value ->> 'prekey', value ->> 'prekey_iat'
+                 FROM json_each(?2) WHERE {HAS_ACCOUNT}
+                 ON CONFLICT (user, device) DO UPDATE
+                 SET added_seq = excluded.added_seq, revoked_seq = excluded.revoked_seq,
+                     prekey = excluded.prekey, prekey_iat = excluded.prekey_iat"
+            ),
             user,
             serde_json::to_string(devices)?,
         )?;
         match self.0.batch(vec![entries, head, devices, events]).await {
-            Ok(_) => Ok(true),
+            Ok(results) => Ok(results.get(1).map(rows::<Returned>).transpose()?.is_some_and(|rows| !rows.is_empty())),
             Err(error) if is_conflict(&error, "user_log") => Ok(false),
             Err(error) => Err(error.into()),
         }

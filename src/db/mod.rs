@@ -110,6 +110,9 @@ FROM sessions s JOIN devices d ON d.user = s.user AND d.device = s.device
 WHERE s.id = ?1 AND s.user = ?2 AND s.device = ?3 AND s.expires_at > ?4 AND s.generation = ?5
   AND s.ended_at IS NULL AND d.revoked_seq IS NULL";
 
+/// The user who is parameter 1 has an account: they may have deleted it since the request was authenticated.
+const HAS_ACCOUNT: &str = "EXISTS (SELECT 1 FROM users WHERE id = ?1 AND github_id > 0)";
+
 /// What a token says of its session.
 #[derive(Clone, Copy)]
 pub(crate) struct Session<'a> {

@@ -6,7 +6,7 @@ use osmynt_core::{DeviceId, Time, UserId};
 use serde::{Deserialize, Serialize};
 use worker::{D1PreparedStatement, query};
 
-use super::{Db, OPEN_SESSION, Returned, Session, all, rows};
+use super::{Db, HAS_ACCOUNT, OPEN_SESSION, Returned, Session, all, rows};
 use crate::problem::Problem;
 use crate::signin::IdempotencyKey;
 
@@ -156,8 +156,10 @@ impl Db {
     ) -> Result<D1PreparedStatement, Problem> {
         Ok(query!(
             &self.0,
-            "INSERT INTO account_events (user, at, type, device, session)
-             SELECT ?1, ?2, value ->> 'type', value ->> 'device', value ->> 'session' FROM json_each(?3)",
+            &format!(
+                "INSERT INTO account_events (user, at, type, device)
+                 SELECT ?1, ?2, value ->> 'type', value ->> 'device' FROM json_each(?3) WHERE {HAS_ACCOUNT}"
+            ),
             user,
             now,
             serde_json::to_string(events)?,

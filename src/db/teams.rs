@@ -85,7 +85,7 @@ impl Db {
         if let Some((user, team)) = joins {
             statements.push(query!(
                 &self.0,
-                "INSERT INTO user_teams (user, team) SELECT id, ?2 FROM users WHERE id = ?1 AND github_id > 0
+                "INSERT INTO user_teams (user, team, joins) SELECT id, ?2, 1 FROM users WHERE id = ?1 AND github_id > 0
                  ON CONFLICT DO UPDATE SET joins = joins + 1",
                 user,
                 team,
@@ -102,6 +102,14 @@ impl Db {
         let mut devices: Vec<ActiveDevice> = results.last().map(rows).transpose()?.unwrap_or_default();
         devices.sort_unstable_by_key(|row| (row.user, row.device));
         Ok(devices)
+    }
+
+    /// Takes back what [`Self::active_devices`] has counted for a user who is not to join after all.
+    pub(crate) async fn not_joined(&self, user: UserId, team: TeamId) -> Result<(), Problem> {
+        let count = "UPDATE user_teams SET joins = joins - 1 WHERE user = ?1 AND team = ?2";
+        let none = "DELETE FROM user_teams WHERE user = ?1 AND team = ?2 AND joins = 0";
+        self.0.batch(vec![query!(&self.0, count, user, team)?, query!(&self.0, none, user, team)?]).await?;
+        Ok(())
     }
 
     /// Brings the projection of a team to what its log says at `seq`. Changes nothing if the projection is newer;
@@ -141,7 +149,7 @@ impl Db {
         // Whoever is in a team stays in its log, so this is never undone while there is the team.
         let ever = query!(
             &self.0,
-            "INSERT INTO user_teams (user, team) SELECT id, ?1 FROM users
+            "INSERT INTO user_teams (user, team, joins) SELECT id, ?1, 1 FROM users
              WHERE id IN (SELECT value ->> 'user' FROM json_each(?2)) ON CONFLICT DO NOTHING",
             team,
             members,

@@ -17,7 +17,7 @@ pub(crate) struct Handshake {
     pub(crate) id: String,
     /// The device's signing key.
     pub(crate) jwk: PublicKey,
-    /// What people call the device. Shown to the person, kept nowhere.
+    /// What people call the device. Shown to the person, and in the list of their sessions.
     pub(crate) name: String,
     pub(crate) expires: Time,
 }

@@ -17,7 +17,7 @@
 //! | a snippet is refused whose object another request has created | The object is left alone: it is its creator's, who may be on the way to be admitted. |
 //! | a snippet is refused while another request has found its object there | That one is not the object's creator, and looks at R2 before it is admitted. The object is gone, or its erasure is under way: `unavailable` either way, and the retry creates it anew. |
 //! | a snippet is deleted while it is shared again | The row in the index stays for good, so the id is `gone`, and what the second request may have put into R2 is erased like that of any refusal. |
-//! | an account is deleted while its user founds or joins the team, by another device | Before the object decides on the commit, the round trip to D1 that reads the devices also counts it in `user_teams`. While it is under way [`Forget`] is told to come back; after it they are a member; and one that begins after `Forget` is seen by the deletion, which compares the counts before it ends the account, or finds that the account has ended, and with it the device. |
+//! | an account is deleted while its user founds or joins the team, by another device | Before the object decides on the commit, the round trip to D1 that reads the devices also counts it in `user_teams`. While it is under way [`Forget`] is told to come back; after it they are a member; and one that begins after `Forget` is seen by the deletion, which compares the counts before it ends the account, or finds that the account has ended, and with it the device. A commit that is refused takes its count back. |
 //! | a team is erased while something of it is under way | From the moment of the decision there is no team, and each request sees that when it decides. A projection on its way to D1 would bring its rows back: while there is one, `Forget` is told to come back. |
 //! | a snippet's object reaches R2 after its team was erased | Its request finds no team, and has the erasure begin again. It lists what R2 has, and ends only when nothing began while it listed. |
 //! | a team is founded by the same entry while it is erased | It is told to come back until nothing is left of the first one. |
@@ -35,7 +35,7 @@ use osmynt_core::limits::{MAX_INTEGER, PAGE};
 use osmynt_core::snippet::Audience;
 use osmynt_core::statement::{InviteProof, SnippetStatement, TeamEntry};
 use osmynt_core::teamlog::{CommitEntry, Role, TeamEvent, TeamState, UserHead};
-use osmynt_core::{Code, Head, InviteId, PublicKey, TeamId, Time, Unverified, UserId, Verified, api, b64u};
+use osmynt_core::{Code, Envelope, Head, InviteId, PublicKey, TeamId, Time, Unverified, UserId, Verified, api, b64u};
 use worker::{
     Bucket, Date, DurableObject, Env, Object, Request, Response, State, Storage, console_error, durable_object,
 };
@@ -154,14 +154,31 @@ impl Team {
                 users.swap_remove(at);
             }
         }
-        let devices = devices?;
+        let outcome = self.take(asker, founding, &entries, &changes.envelopes, &devices?);
+        if let (Err(_), Some(team)) = (&outcome, joining)
+            && let Err(problem) = Db::open(&self.env)?.not_joined(asker.user, team).await
+        {
+            // It costs a deletion of the account a look at this team, and nothing else.
+            log(Commit::NAME, &problem);
+        }
+        let committed = outcome?;
+        if self.store.is_unprojected()? {
+            self.with_alarm(self.project()).await;
+        }
+        Ok(committed)
+    }
 
-        // No await from here until it is written. If the team is another by now than it was before, so is its head, and the
-        // commit does not continue the log.
-        if let Some(committed) = self.repeated(&entries)? {
-            if self.store.is_unprojected()? {
-                self.with_alarm(self.project()).await;
-            }
+    /// Decides on a commit and writes it: without an await in between. If the team is another by now than it was when the
+    /// entries were verified and D1 was read, so is its head, and the commit does not continue the log.
+    fn take(
+        &self,
+        asker: Asker,
+        founding: bool,
+        entries: &[CommitEntry],
+        envelopes: &[Envelope],
+        devices: &CurrentDevices,
+    ) -> Result<api::Committed, Problem> {
+        if let Some(committed) = self.repeated(entries)? {
             return Ok(committed);
         }
         let current = self.team()?;
@@ -172,15 +189,13 @@ impl Team {
                 }
             }
             Some(_) if founding => return Err(Problem::new(Code::StaleLog, "The team exists: read its log.")),
-            Some(team) if is_member(team, asker) || joins(&entries) => {}
+            Some(team) if is_member(team, asker) || joins(entries) => {}
             _ => return Err(Problem::not_found()),
         }
-        let next = TeamState::commit(current.as_deref(), &entries, &changes.envelopes, now(), &devices)?;
-        self.store.commit(&next, &entries, &changes.envelopes)?;
+        let next = TeamState::commit(current.as_deref(), entries, envelopes, now(), devices)?;
+        self.store.commit(&next, entries, envelopes)?;
         let committed = committed(&next);
         self.cached.replace(Some(Rc::new(next)));
-
-        self.with_alarm(self.project()).await;
         Ok(committed)
     }
 
