@@ -59,29 +59,28 @@ export async function startService({ people, persist, vars = {}, limits = {}, en
     cf: false,
     logRequests: false,
   };
-  for (const [name, limit] of Object.entries(limits)) {
-    const usual = all.ratelimits?.[name];
-    if (!usual) throw new Error(`wrangler.toml has no limit ${name}`);
-    all.ratelimits = { ...all.ratelimits, [name]: { ...usual, simple: { ...usual.simple, limit } } };
-  }
-  const mf = new Miniflare(all);
-
   const service = {
     url,
     github,
-    mf,
+    mf: null,
     persist: folder,
     log: log.lines,
-    restart: (vars = {}) => mf.setOptions({ ...all, bindings: { ...all.bindings, ...vars } }),
+    restart: (vars = {}) => service.mf.setOptions({ ...all, bindings: { ...all.bindings, ...vars } }),
     async dispose() {
-      await mf.dispose();
+      await service.mf?.dispose();
       await github.close();
       if (!persist) await rm(folder, { recursive: true, force: true });
     },
   };
   try {
-    await mf.ready;
-    await migrate(await mf.getD1Database("DB"));
+    for (const [name, limit] of Object.entries(limits)) {
+      const usual = all.ratelimits?.[name];
+      if (!usual) throw new Error(`wrangler.toml has no limit ${name}`);
+      all.ratelimits = { ...all.ratelimits, [name]: { ...usual, simple: { ...usual.simple, limit } } };
+    }
+    service.mf = new Miniflare(all);
+    await service.mf.ready;
+    await migrate(await service.mf.getD1Database("DB"));
   } catch (error) {
     await service.dispose();
     throw error;
