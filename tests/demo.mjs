@@ -1,5 +1,5 @@
 // `npm run demo`: three people share code through a service on this machine, and nobody else can read it: not the service, not whoever
-// copies its disks, not somebody who was removed from the team. Everything goes through the `osmynt` command. Nothing is faked but GitHub.
+// copies its disks, not a thief of tokens, not somebody who was removed from the team. Everything goes through the `osmynt` command. Nothing is faked but GitHub.
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -9,10 +9,13 @@ import { createInterface } from "node:readline";
 
 import { buildCli, buildWorker, cli } from "../scripts/build.mjs";
 import { Failure, main, path } from "../scripts/project.mjs";
+import { proofFor } from "./client/dpop.mjs";
+import { b64u } from "./client/encodings.mjs";
+import { keyPairFromScalar, makeKeyPair } from "./client/keys.mjs";
 import { approve } from "./support/browser.mjs";
 import { dump, needlesOf, search } from "./support/dump.mjs";
 import { startService } from "./support/harness.mjs";
-import { containerOf, intrude, keysOf, readTeam } from "./support/intruder.mjs";
+import { containerOf, intrude, keysOf, readTeam, secretsOf } from "./support/intruder.mjs";
 
 const TEAM = "Moonlight Kernel Guild";
 const KIB = 1024;
@@ -94,6 +97,9 @@ async function story(folder, service) {
   check(!(await listed(linus)).includes(direct.snippet), "linus's list does not");
   await refused(linus, ["open", direct.snippet], "and it does not open for linus");
 
+  chapter("A thief gets hold of grace's tokens");
+  await theft(service, grace);
+
   chapter("Linus is removed");
   const saved = join(folder, "saved-while-a-member.osmynt");
   await linus.json("export", sent[0].snippet, "-o", saved);
@@ -165,6 +171,21 @@ async function diffTravels(folder, ada, grace) {
   await timed("grace runs `osmynt apply` in her clone", () => grace.json("apply", snippet, { cwd: clone }));
   check((await readFile(join(clone, file), "utf8")) === changed, "grace's file has become ada's");
   return { snippet, content: diff, title, name: "engine/gravity_well.rs" };
+}
+
+/** Somebody who has the tokens of a person's sign-in, but not the key of the device that they were given to. */
+async function theft(service, victim) {
+  const { session, device } = await secretsOf(victim.osmyntHome);
+  const url = `${service.url}/v1/teams`;
+  const token = session.access_token;
+  const ask = async (headers) => (await fetch(url, { headers })).status;
+  check((await ask({ Authorization: `Bearer ${token}` })) === 401, "the access token alone is refused");
+  const proof = { method: "GET", url, token };
+  const own = await proofFor({ ...proof, key: await makeKeyPair("ECDSA") });
+  check((await ask({ Authorization: `DPoP ${token}`, DPoP: own })) === 401, "so is the token with a proof by the thief's own key");
+  const hers = await proofFor({ ...proof, key: await keyPairFromScalar("ECDSA", b64u.decode(device.signer, 32)) });
+  check((await ask({ Authorization: `DPoP ${token}`, DPoP: hers })) === 200, `a control: a proof by the key of ${victim}'s device is taken`);
+  check((await ask({ Authorization: `DPoP ${token}`, DPoP: hers })) === 401, "once: the very same request is refused the second time");
 }
 
 /** Everything that somebody who was removed can try with the disks of the service and the keys of their own device. */

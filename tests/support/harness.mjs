@@ -8,10 +8,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { Log, LogLevel, Miniflare } from "miniflare";
+import { Agent, setGlobalDispatcher } from "undici";
 import { unstable_getMiniflareWorkerOptions as workerOptions, unstable_splitSqlQuery as statements } from "wrangler";
 
 import { path } from "../../scripts/project.mjs";
 import { startGitHub } from "./github.mjs";
+
+// workerd closes a connection that was idle for some seconds. `fetch` would keep it about as long, and now and then send a request on one that is
+// just being closed.
+setGlobalDispatcher(new Agent({ keepAliveTimeout: 500, keepAliveMaxTimeout: 500 }));
 
 /**
  * Starts a service.
