@@ -198,7 +198,7 @@ Example:
 What those devices have read stays with them. To end this sign-in: osmynt logout
 
 Examples:
-  osmynt session revoke Qm4xV0tU
+  osmynt session revoke 2f181f3e
   osmynt session revoke --others")]
     Revoke(Revoke),
 }
@@ -207,8 +207,6 @@ Examples:
 #[command(group(clap::ArgGroup::new("which").args(["ids", "others"]).required(true)))]
 pub(crate) struct Revoke {
     /// Which, as `osmynt session list` shows them; the beginning of an id is enough
-    // One id in 64 begins with a hyphen, and then needs `--` before it, which clap says. To allow it here would make ids of
-    // the options that follow.
     #[arg(value_name = "ID")]
     pub(crate) ids: Vec<String>,
     /// All but this one
