@@ -172,10 +172,12 @@ impl Db {
         const EVENTS_DAYS: u64 = 400;
         // Handshakes: their device codes have expired long ago. Sessions: no token of theirs is good for anything.
         let yesterday = Time(now.0.saturating_sub(DAY));
+        // Not all clocks of the network agree to the second.
+        let a_minute_ago = Time(now.0.saturating_sub(60));
         let long_ago = Time(now.0.saturating_sub(EVENTS_DAYS * DAY));
         let over = "(expires_at < ?1 OR ended_at < ?1)";
         let statements = [
-            query!(&self.0, "DELETE FROM proofs WHERE ends_at < ?1", now)?,
+            query!(&self.0, "DELETE FROM proofs WHERE ends_at < ?1", a_minute_ago)?,
             query!(&self.0, "DELETE FROM failed_polls WHERE failed_at < ?1", yesterday)?,
             query!(&self.0, "DELETE FROM handshakes WHERE decided_at < ?1", yesterday)?,
             query!(
