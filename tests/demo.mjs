@@ -29,7 +29,7 @@ main(async () => {
   osmynt = cli();
 
   const folder = await mkdtemp(join(tmpdir(), "osmynt-demo-"));
-  const service = await startService();
+  const service = await startService({ limits: {} });
   try {
     await story(folder, service);
   } catch (error) {

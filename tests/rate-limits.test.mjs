@@ -165,7 +165,7 @@ describe("the limits of wrangler.toml", () => {
   const SNIPPETS = 1_000;
   let world, author, reader, team;
   before(async () => {
-    world = await startWorld(["author", "reader"]);
+    world = await startWorld(["author", "reader"], { limits: {} });
     [author, reader] = await Promise.all(["author", "reader"].map((login) => world.signIn(login)));
     team = await makeTeam(author, "Readers", { member: reader });
   });

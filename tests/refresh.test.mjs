@@ -18,7 +18,7 @@ let world, database;
 /** A device of Ada's that is in her log, so that it may read her events; and whose sessions the interleavings are about. */
 let first, person;
 before(async () => {
-  world = await startWorld(["ada", "grace"], { vars: { JWT_SECRET }, limits: { ADDRESS_LIMIT: 1_000_000, DEVICE_LIMIT: 1_000_000 } });
+  world = await startWorld(["ada", "grace"], { vars: { JWT_SECRET } });
   database = await world.service.mf.getD1Database("DB");
   [first, person] = [await world.signIn("ada"), await world.signIn("grace")];
 });

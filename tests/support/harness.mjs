@@ -18,19 +18,22 @@ import { startGitHub } from "./github.mjs";
 // just being closed.
 setGlobalDispatcher(new Agent({ keepAliveTimeout: 500, keepAliveMaxTimeout: 500 }));
 
+const NONE_TO_SPEAK_OF = { ADDRESS_LIMIT: 1_000_000, DEVICE_LIMIT: 1_000_000 };
+
 /**
  * Starts a service.
  *
  * - `people`: who has an account at the stand-in GitHub, as in github.mjs
  * - `persist`: the folder for its state; a temporary one, removed at the end, when absent
  * - `vars`: variables that differ from those of a usual run
- * - `limits`: limits of rate that differ from those of wrangler.toml: `{ DEVICE_LIMIT: 5 }`, by the names of their bindings
+ * - `limits`: limits of rate that differ from those of wrangler.toml: `{ DEVICE_LIMIT: 5 }`, by the names of their bindings. When absent, none
+ *   that a test could meet: all of a test's people have one address, and sign in faster than people do
  * - `entry`: the text of a module that stands before the built Worker and imports it from "./index.js"; none when absent
  *
  * Gives `url`, `github`, `mf` (Miniflare, for its bindings), `persist`, `log` (all that the Worker wrote, as an array of lines), `restart`
  * (which keeps what is stored and forgets what is in memory, and takes variables that differ from then on) and `dispose`. JWT_SECRET and the GitHub secret are new for each service.
  */
-export async function startService({ people, persist, vars = {}, limits = {}, entry } = {}) {
+export async function startService({ people, persist, vars = {}, limits = NONE_TO_SPEAK_OF, entry } = {}) {
   if (!existsSync(path("build", "index.js"))) {
     throw new Error("The Worker is not built. `npm test` builds it; `npm run build` builds it alone.");
   }
