@@ -44,7 +44,6 @@ CREATE TABLE account_events (
 ) STRICT;
 
 CREATE INDEX account_events_by_user ON account_events (user, id);
-CREATE INDEX sessions_by_end ON sessions (expires_at);
 
 -- The teams that a user is or ever was in: where to look for what is theirs. `joins` counts how often they founded or
 -- joined the team or have just set out to, as the team has not decided yet: a deletion of the account under way must notice.

@@ -567,6 +567,27 @@ describe("a deletion under way", () => {
     await owner.rotate(team);
   });
 
+  it("leaves nothing to an entry of the user log that arrives after its end", async () => {
+    const [owner, user] = await newcomers(2);
+    const phone = await anotherDevice(user);
+    const team = await makeTeam(owner, "Entry", { member: user });
+    await user.leave(team);
+    const tablet = await world.signIn(user.login);
+    const described = await tablet.describe();
+    const entries = await count("user_log", "user = ?", user.user);
+    await spy.under([{ use: "worker d1", detail: "INSERT INTO user_log", before: "wait" }], async (release) => {
+      const added = outcome(phone.addDevice(described));
+      await spy.waiting();
+      await user.api.deleteAccount();
+      await release();
+      assert.match(await added, /^(stale-log|unauthenticated)$/);
+    });
+    await isGone(user, { stub: true });
+    assert.equal(await count("user_log", "user = ?", user.user), entries);
+    assert.equal(await count("users", "id = ? AND log_seq = ?", user.user, entries - 1), 1);
+    for (const table of ["devices", "account_events"]) assert.equal(await count(table, "user = ?", user.user), 0, table);
+  });
+
   it("takes a team along that another device founds meanwhile", async () => {
     const user = await newcomer();
     const phone = await anotherDevice(user);

@@ -189,6 +189,14 @@ describe("a wrong verifier", () => {
 
 // What proof it takes is the business of table.test.mjs.
 describe("a request for tokens", () => {
+  it("that was made for another address of the service is told the right one", async () => {
+    const device = await signIn("ada");
+    const proof = await device.api.credentials("GET", "/v1/me", { url: "https://elsewhere.example/v1/me" });
+    const answer = await fetch(`${service.url}/v1/me`, { headers: proof });
+    assert.equal(answer.status, 401);
+    assert.match((await answer.json()).detail, new RegExp(`to be reached at ${service.url},`));
+  });
+
   it("may come again with the same proof, and then gets nothing that the first did not", async () => {
     const device = await signIn("ada");
     const headers = { "Content-Type": "application/json", ...(await device.api.credentials("POST", "/v1/tokens")) };
