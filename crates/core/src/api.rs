@@ -137,6 +137,10 @@ body! {
         entries: Vec<LoggedEntry>,
         /// The last entry of the log; none while it is empty.
         head: Option<Head>,
+        /// What the last `name.signed` opens to; none if there is none.
+        name: Option<Name>,
+        /// The signed prekeys of the active devices: `osmynt-prekey+jws`.
+        prekeys: Vec<String>,
     }
 
     /// `POST /v1/me/log`
