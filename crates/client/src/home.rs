@@ -6,7 +6,10 @@
 //! | `vault` | every secret, encrypted ([`crate::vault`]) |
 //! | `vault.key` | the key of the vault, only where there is no key store of the system |
 //! | `users/`, `teams/` | what was verified so far, one file per log ([`crate::logs`]) |
-//! | `logins.json` | names of people, as the service said them |
+//! | `read.json` | when each log was last read to its end |
+//! | `teams.json` | the teams that this person is in, as far as their logs were verified |
+//! | `snippets.json` | snippets that were verified here, and the short ids they were shown with |
+//! | `notice.json` | an erasure that the service has told of, and when it was asked |
 //! | `lock`, `refresh.lock` | nothing; several processes take turns by them, at changing files and at refreshing tokens |
 //!
 //! The folder is its owner's alone (0700, files 0600), made so and refused otherwise.
@@ -22,7 +25,7 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, de::Error as _};
 use ureq::http::Uri;
 
-use osmynt_core::{DeviceId, UserId, b64u};
+use osmynt_core::{AccountId, DeviceId, UserId, b64u};
 
 use crate::{Error, Result, system, vault};
 
@@ -55,8 +58,10 @@ pub enum Keystore {
 pub struct Profile {
     /// The service.
     pub server: Server,
-    /// The user id that the service gave.
-    pub user: UserId,
+    /// The service's account.
+    pub account: AccountId,
+    /// The user in whose log this device stands: the hash of that log's first entry. None while it is in none.
+    pub user: Option<UserId>,
     /// The GitHub login, as told by the service.
     pub login: String,
     /// This device.
@@ -141,7 +146,18 @@ impl Home {
         self.locked(|| {
             vault::forget_key(self)?;
             // The key's file after the vault: a vault without it would be taken for one whose key the system keeps.
-            for name in ["vault", "vault.key", "logins.json", PROFILE, "users", "teams", REFRESH_LOCK] {
+            for name in [
+                "vault",
+                "vault.key",
+                "read.json",
+                "teams.json",
+                "snippets.json",
+                "notice.json",
+                PROFILE,
+                "users",
+                "teams",
+                REFRESH_LOCK,
+            ] {
                 remove(&self.dir.join(name))?;
             }
             Ok(())

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use osmynt_core::{Code, Hash, api, b64u, dpop, limits, snippet};
+use osmynt_core::{Code, Hash, Time, api, b64u, dpop, limits, snippet};
 use serde::{
     Serialize,
     de::{DeserializeOwned, IgnoredAny},
@@ -172,7 +172,7 @@ impl Http {
 
     /// Sends, and reads a JSON answer.
     pub fn json<T: DeserializeOwned>(&self, request: &Request, caller: Option<Caller<'_>>) -> Result<T> {
-        let bytes = self.exchange(request, caller, |body| read(body, JSON_ANSWER_BYTES))?;
+        let bytes = self.exchange(request, caller, |_, body| read(body, JSON_ANSWER_BYTES))?;
         serde_json::from_slice(&bytes).map_err(|error| Error::Internal {
             why: format!("the service's answer to {} makes no sense: {error}", request.path),
         })
@@ -180,12 +180,12 @@ impl Http {
 
     /// Sends, and expects no content.
     pub fn empty(&self, request: &Request, caller: Option<Caller<'_>>) -> Result<()> {
-        self.exchange(request, caller, |body| read(body, PROBLEM_BYTES)).map(drop)
+        self.exchange(request, caller, |_, body| read(body, PROBLEM_BYTES)).map(drop)
     }
 
     /// Sends, and reads a snippet's bytes.
     pub fn snippet(&self, request: &Request, caller: Option<Caller<'_>>) -> Result<Vec<u8>> {
-        self.exchange(request, caller, |body| read(body, limits::SNIPPET_BYTES))
+        self.exchange(request, caller, |_, body| read(body, limits::SNIPPET_BYTES))
     }
 
     /// Sends, and writes a JSON answer to a file that is for nothing else. After a failure the file holds anything.
@@ -194,7 +194,7 @@ impl Http {
             Failure::lasting(Error::Internal { why: format!("what was received cannot be written: {error}") })
         };
         let request = Request { slow: true, ..request.clone() };
-        self.exchange(&request, caller, |body| {
+        self.exchange(&request, caller, |_, body| {
             // An earlier attempt may have come half way.
             file.set_len(0).and_then(|()| file.rewind()).map_err(unwritten)?;
             let mut reader = body.as_reader().take(limit.saturating_add(1));
@@ -222,7 +222,7 @@ impl Http {
         &self,
         request: &Request,
         caller: Option<Caller<'_>>,
-        mut receive: impl FnMut(&mut ureq::Body) -> Result<T, Failure>,
+        mut receive: impl FnMut(&HeaderMap, &mut ureq::Body) -> Result<T, Failure>,
     ) -> Result<T> {
         let mut pauses = BACKOFF.into_iter();
         loop {
@@ -246,7 +246,7 @@ impl Http {
         &self,
         request: &Request,
         caller: Option<Caller<'_>>,
-        receive: &mut impl FnMut(&mut ureq::Body) -> Result<T, Failure>,
+        receive: &mut impl FnMut(&HeaderMap, &mut ureq::Body) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut built = ureq::http::Request::builder().method(request.method.as_str()).uri(format!(
             "{}{}",
@@ -281,7 +281,8 @@ impl Http {
         };
         let mut answer = sent.map_err(|error| transport(&error))?;
         if answer.status().is_success() {
-            return receive(answer.body_mut());
+            let (parts, mut body) = answer.into_parts();
+            return receive(&parts.headers, &mut body);
         }
         let status = answer.status();
         let pause = retry_after(answer.headers());
@@ -391,4 +392,19 @@ fn refused(status: StatusCode, pause: Option<Duration>, body: &[u8]) -> Failure 
 /// RFC 9110 section 10.2.3, the form in seconds.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs)
+}
+
+impl Http {
+    /// Sends, and reads a snippet's bytes, and when the service says to have received it.
+    pub fn snippet_with_time(&self, request: &Request, caller: Option<Caller<'_>>) -> Result<(Vec<u8>, Time)> {
+        self.exchange(request, caller, |headers, body| {
+            let received_at = headers.get("Osmynt-Received-At").and_then(|value| value.to_str().ok()?.parse().ok());
+            let unstated = || {
+                let why = "the service does not say when it received the snippet".to_owned();
+                Failure::lasting(Error::Internal { why })
+            };
+            let received_at = received_at.map(Time).ok_or_else(unstated)?;
+            Ok((read(body, limits::SNIPPET_BYTES)?, received_at))
+        })
+    }
 }
