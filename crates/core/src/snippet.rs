@@ -87,7 +87,6 @@ pub enum Kind {
 
 /// A range of lines: 1-based, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Lines {
     /// The first.
     pub from: u64,
@@ -97,7 +96,6 @@ pub struct Lines {
 
 /// The committed state that a piece of code was made on: what a three-way merge starts from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Base {
     /// Git's object id of the whole file, in hexadecimal.
     pub blob: String,
