@@ -2,6 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `home.json` | the version of these files; older homes are brought forward when they are first used |
 //! | `profile.json` | which service, user and device ([`Profile`]) |
 //! | `vault` | every secret, encrypted ([`crate::vault`]) |
 //! | `vault.key` | the key of the vault, only where there is no key store of the system |
@@ -16,6 +17,7 @@
 
 #[cfg(test)]
 mod tests;
+mod version;
 
 use std::{
     cell::RefCell,
@@ -128,13 +130,15 @@ impl Home {
         self.write_json(PROFILE, profile)
     }
 
-    /// Runs `work` while no other process changes the home. A thread that holds the lock may call this again.
+    /// Runs `work` while no other process changes the home. A thread that holds the lock may call this again. The home is
+    /// brought forward to the present version first, or refused.
     pub(crate) fn locked<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         if self.is_held() {
             return work();
         }
         self.taking_turns(LOCK, || {
             let _held = Held::new(&self.dir);
+            version::bring_forward(self, version::STEPS)?;
             // Best effort: the next command tries again.
             let _ = self.remove_leftovers();
             work()
@@ -167,12 +171,14 @@ impl Home {
     }
 
     /// Removes all that this program keeps here, and the vault's key from the system's key store. Nothing here need be whole,
-    /// and what failed may be done again. Files that are somebody else's stay, and the folder with them.
+    /// and what failed may be done again. Files that are somebody else's stay, and the folder with them. A home of a newer
+    /// version is refused: it may keep secrets in files that this program does not know.
     pub fn erase(&self) -> Result<()> {
         if !self.dir.try_exists().map_err(|error| io(&self.dir, &error))? {
             return Ok(());
         }
         self.taking_turns(LOCK, || {
+            version::refuse_newer(self)?;
             vault::forget_key(self)?;
             // The key's file after the vault: a vault without it would be taken for one whose key the system keeps.
             for name in ["vault", "vault.key", "logins.json", PROFILE].into_iter().chain(FOLDERS) {
@@ -180,7 +186,7 @@ impl Home {
             }
             self.remove_leftovers()?;
             // The lock last, and while it is held: nobody can change the home between these two.
-            for name in [REFRESH_LOCK, LOCK] {
+            for name in [version::FILE, REFRESH_LOCK, LOCK] {
                 remove(&self.dir.join(name))?;
             }
             Ok(())
@@ -214,8 +220,16 @@ impl Home {
         [PROFILE, "vault", "vault.key"].into_iter().any(|name| self.dir.join(name).exists())
     }
 
-    /// The bytes of a file of the home, or none if it is not there.
+    /// The bytes of a file of the home, or none if it is not there. The home is brought forward to the present version
+    /// first, or refused.
     pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        if !self.is_held() && !version::is_present(self)? {
+            self.locked(|| Ok(()))?;
+        }
+        self.read_file(name)
+    }
+
+    fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let path = self.dir.join(name);
         match fs::read(&path) {
             Ok(bytes) => {
@@ -259,10 +273,11 @@ impl Home {
     }
 
     pub(crate) fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        let Some(bytes) = self.read(name)? else {
-            return Ok(None);
-        };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::Home {
+        self.read(name)?.map(|bytes| self.parse(name, &bytes)).transpose()
+    }
+
+    fn parse<T: DeserializeOwned>(&self, name: &str, bytes: &[u8]) -> Result<T> {
+        serde_json::from_slice(bytes).map_err(|error| Error::Home {
             path: self.dir.join(name),
             why: format!("is not as it was written: {error}"),
         })
