@@ -149,9 +149,13 @@ impl Error {
     /// The kind of failure.
     pub fn class(&self) -> Class {
         match self {
-            Self::Usage { .. } | Self::Ambiguous { .. } | Self::Doubtful { .. } | Self::OtherAccount { .. } => Class::Usage,
+            Self::Usage { .. } | Self::Ambiguous { .. } | Self::Doubtful { .. } | Self::OtherAccount { .. } => {
+                Class::Usage
+            }
             Self::NotSignedIn | Self::SessionOver => Class::NotSignedIn,
-            Self::SignInDenied { .. } | Self::SignInExpired | Self::UnknownDevice | Self::RevokedDevice => Class::Refused,
+            Self::SignInDenied { .. } | Self::SignInExpired | Self::UnknownDevice | Self::RevokedDevice => {
+                Class::Refused
+            }
             Self::NotFound { .. } | Self::NoKey { .. } => Class::NotFound,
             Self::Tampered { .. } | Self::BadKey { .. } => Class::Tampered,
             Self::Vanished { .. } | Self::NoPrekey { .. } => Class::Conflict,
@@ -282,10 +286,16 @@ impl fmt::Display for Error {
             Self::RevokedDevice => f.write_str("this device was revoked"),
             Self::NotFound { what, selector } => write!(f, "there is no {what} \"{selector}\""),
             Self::BadKey { epoch, by } => {
-                write!(f, "the key of epoch {epoch} of the team, sealed by {by}, is missing, does not open or is not the one announced")
+                write!(
+                    f,
+                    "the key of epoch {epoch} of the team, sealed by {by}, is missing, does not open or is not the one announced"
+                )
             }
             Self::NoPrekey { user, device } => {
-                write!(f, "the device {device} of user {user} has published no key that this version of osmynt can seal to")
+                write!(
+                    f,
+                    "the device {device} of user {user} has published no key that this version of osmynt can seal to"
+                )
             }
             Self::NoKey { what } => write!(f, "this device has no key for {what}"),
             Self::Refused { code: Code::ClockSkew, .. } => {

@@ -189,7 +189,7 @@ impl Home {
             for name in ["vault", "vault.key", "read.json", "teams.json", "snippets.json", "notice.json", PROFILE]
                 .into_iter()
                 .chain(FOLDERS)
-             {
+            {
                 remove(&self.dir.join(name))?;
             }
             self.remove_leftovers()?;

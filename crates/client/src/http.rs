@@ -380,7 +380,8 @@ impl Http {
         let answer = sent.map_err(|error| transport(&error))?;
         let (parts, mut body) = answer.into_parts();
         let (status, pause) = (parts.status, retry_after(&parts.headers));
-        let mut body = Answer { headers: &parts.headers, body: &mut body, grace: self.patience.grace, speed: terms.speed };
+        let mut body =
+            Answer { headers: &parts.headers, body: &mut body, grace: self.patience.grace, speed: terms.speed };
         if status.is_success() {
             return receive(&mut body);
         }

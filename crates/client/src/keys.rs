@@ -184,8 +184,8 @@ impl<'de> Deserialize<'de> for Signer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use osmynt_core::{Code, Unverified, Verified};
     use osmynt_core::statement::{DeviceStatement, PrekeyKind, PrekeyStatement};
+    use osmynt_core::{Code, Unverified, Verified};
 
     fn signer(seed: u8) -> Signer {
         Signer::from_scalar(&[seed; 32]).unwrap()

@@ -166,8 +166,7 @@ impl VerifiedUser {
     /// Checks that a prekey belongs to one of the log's active devices. Gives that device and the prekey; none for a kind of
     /// prekey that this version does not know.
     pub fn prekey(&self, compact: &str) -> Result<Option<(DeviceId, PublicKey)>, Refusal> {
-        let unknown =
-            || Refusal::new(Code::Forbidden, "a prekey is signed by a device that is not active in the log");
+        let unknown = || Refusal::new(Code::Forbidden, "a prekey is signed by a device that is not active in the log");
         let Some(statement) = parse_prekey(compact)? else { return Ok(None) };
         let device = DeviceId(statement.kid());
         let known = self.log.device(&device).filter(|known| known.revoked.is_none()).ok_or_else(unknown)?;
@@ -547,8 +546,8 @@ pub fn verify_snippet(
         .device(user, device)
         .filter(|known| devices.contains(&device) && known.speaks_at(received_at))
         .ok_or_else(|| {
-            tampered(format!("the snippet {} is signed by a device that was not its author's then", said.snippet))
-        })?;
+        tampered(format!("the snippet {} is signed by a device that was not its author's then", said.snippet))
+    })?;
     if view.epoch_at(head.seq).map(|begun| begun.epoch.number) != Some(said.audience.epoch()) {
         return Err(tampered(format!("the snippet {} names an epoch that was not current then", said.snippet)));
     }

@@ -331,13 +331,7 @@ pub(crate) fn hpke_seal(
     Ok((enc.to_bytes().into(), ct))
 }
 
-pub(crate) fn hpke_open(
-    prekey: &Prekey,
-    enc: &[u8],
-    info: &[u8],
-    aad: &[u8],
-    ct: &[u8],
-) -> Option<Zeroizing<Vec<u8>>> {
+pub(crate) fn hpke_open(prekey: &Prekey, enc: &[u8], info: &[u8], aad: &[u8], ct: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let enc = <Kem as hpke::Kem>::EncappedKey::from_bytes(enc).ok()?;
     hpke::single_shot_open::<Aead, Kdf, Kem>(&OpModeR::Base, &prekey.secret, &enc, info, ct, aad)
         .ok()

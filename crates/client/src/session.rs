@@ -464,7 +464,8 @@ impl Client {
         }
         let no_key = || Error::NoKey { what: format!("epoch {epoch} of the team") };
         let begun = view.epoch(epoch).ok_or_else(no_key)?;
-        let counted = view.devices_at(self.user()?, begun.epoch.seq).is_some_and(|devices| devices.contains(&self.device()));
+        let counted =
+            view.devices_at(self.user()?, begun.epoch.seq).is_some_and(|devices| devices.contains(&self.device()));
         if !counted {
             return Err(no_key());
         }

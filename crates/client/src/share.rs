@@ -332,7 +332,9 @@ impl Client {
         // Not before it was signed, and not in the future.
         let plausible = now.is_by(stored.received_at) && stored.received_at.is_by(system::now());
         if stored.snippet != snippet || !plausible {
-            return Err(Error::Tampered { what: format!("the service answers to the snippet {snippet} with another one") });
+            return Err(Error::Tampered {
+                what: format!("the service answers to the snippet {snippet} with another one"),
+            });
         }
         let statement = Unverified::<SnippetStatement>::parse(&statement)?;
         let statement = checked(statement.verify(self.keys.signer.public(), &RustCrypto))?;

@@ -267,7 +267,9 @@ impl Client {
     pub fn ask_erasure(&self, user: UserId) -> Result<Erasure> {
         let erasure: Erasure = self.json(&Request::post("/v1/me/erasures", &api::AskErasure { user })?)?;
         if erasure.user != user || erasure.due_at < erasure.asked_at {
-            return Err(Error::Tampered { what: "the service answers with another erasure than was asked for".to_owned() });
+            return Err(Error::Tampered {
+                what: "the service answers with another erasure than was asked for".to_owned(),
+            });
         }
         Ok(erasure)
     }
