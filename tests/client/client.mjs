@@ -7,7 +7,7 @@ import {
   contentKeyPurpose, deviceSetHash, envelopeSetHash, keyPairFromScalar, makeKeyPair, makeSecretKey, openEnvelope, openProfile,
   requireCommitted, scalarOf, sealEnvelope, sealProfile, teamKeyCommitment, teamKeyPurpose,
 } from "./keys.mjs";
-import { CLOCK_SKEW, HANDSHAKE_LIFETIME, POLL_INTERVAL } from "./limits.mjs";
+import { CLOCK_SKEW, HANDSHAKE_LIFETIME, MEMBERS_EVER, POLL_INTERVAL, USER_LOG_ENTRIES } from "./limits.mjs";
 import {
   join as joinContainer, newSnippetId, openContent, openHeader, sealContent, split, SUITE, unwrapContentKey, wrapContentKey,
 } from "./snippet.mjs";
@@ -71,6 +71,8 @@ const attempt = (opened) =>
 
 const DEFAULT_POLICY = { max_epoch_age: 30 * 24 * 3600, joining: "invitation" };
 const ATTEMPTS = 5;
+/** More entries of a team's log, or snippets in a list, this client does not collect: a service could send them for ever. */
+const MOST_ITEMS = 100_000;
 
 export class Client {
   /**
@@ -242,7 +244,7 @@ export class Client {
   async readOwn() {
     const reading = this.beginReading();
     let statements = [];
-    const { entries, head } = await this.pages(async (from) => {
+    const { entries, head } = await this.pages(USER_LOG_ENTRIES, async (from) => {
       const page = await this.api.myLog(from);
       statements = page.prekeys;
       return page;
@@ -256,12 +258,13 @@ export class Client {
     });
   }
 
-  /** All entries of a log, page by page, and its head. */
-  async pages(page) {
+  /** All entries of a log, of which there are `most`, page by page, and its head. */
+  async pages(most, page) {
     const entries = [];
     for (;;) {
       const next = await page(entries.length);
       entries.push(...next.entries);
+      await distrust(() => require(entries.length <= most && (next.head?.seq ?? 0) < most, "too-large", `more than ${most} entries`));
       if (next.entries.length === 0 || next.head === null || entries.length > next.head.seq) return { entries, head: next.head };
     }
   }
@@ -292,11 +295,13 @@ export class Client {
    */
   async read(team, proof) {
     const reading = this.beginReading();
-    const { entries, head } = await this.pages((from) => this.api.log(team, from, proof));
+    const { entries, head } = await this.pages(MOST_ITEMS, (from) => this.api.log(team, from, proof));
     const users = [];
     for (let after = null; ; ) {
       const page = await this.api.directory(team, after, proof);
       users.push(...page.users);
+      // Everybody who ever was in the team, and the caller.
+      await distrust(() => require(users.length <= MEMBERS_EVER + 1, "too-large", "more people than a team has"));
       if (page.next === null) break;
       await distrust(() => require(after === null || page.next > after, "invalid-request", "the directory goes in a circle"));
       after = page.next;
@@ -657,7 +662,7 @@ export class Client {
     const view = await this.read(team);
     const { payload, kid, envelopes, ciphertext } = await distrust(async () => {
       const { statement, ...parts } = split(container);
-      const verified = await this.verifySnippet(view, statement, receivedAt);
+      const verified = await this.verifySnippet(view, statement, parts.envelopes, receivedAt);
       require(verified.payload.snippet === snippet, "invalid-request", "another snippet");
       require(parts.ciphertext.length === verified.payload.length, "invalid-request", "the ciphertext has another length");
       require((await hashOf(parts.ciphertext)) === verified.payload.sha256, "invalid-request", "the ciphertext has another hash");
@@ -678,13 +683,14 @@ export class Client {
     for (let cursor = null; ; ) {
       const page = await this.api.snippets(team, { cursor, limit });
       found.push(...page.snippets);
+      await distrust(() => require(found.length <= MOST_ITEMS, "too-large", "more snippets than this client reads"));
       if (page.next === null) break;
       cursor = page.next;
     }
     const view = await this.read(team);
     const listed = [];
     for (const { statement, envelopes, received_at: receivedAt } of found) {
-      const { payload, kid } = await distrust(() => this.verifySnippet(view, statement, receivedAt));
+      const { payload, kid } = await distrust(() => this.verifySnippet(view, statement, envelopes, receivedAt));
       const isNew = listed.every((each) => each.statement.snippet !== payload.snippet);
       await distrust(() => require(isNew, "invalid-request", "a snippet is listed twice"));
       const author = { device: kid, user: payload.user };
@@ -699,7 +705,7 @@ export class Client {
    * Section 11, point 6, but for the ciphertext. For a file, `receivedAt` is the statement's own time. Returns the statement and
    * what the team's log held at its head.
    */
-  async verifySnippet({ log, directory }, compact, receivedAt) {
+  async verifySnippet({ log, directory }, compact, envelopes, receivedAt) {
     const statement = await parse("osmynt-snippet+jws", compact);
     const { team, user, audience, head, iat, exp } = statement.payload;
     require(team === log.team, "invalid-request", "a snippet of another team");
@@ -715,6 +721,7 @@ export class Client {
     require(at >= past.receivedAt - CLOCK_SKEW && at <= next + CLOCK_SKEW, "clock-skew", "received at a time that does not fit the log's");
     require(at <= this.now() + CLOCK_SKEW, "clock-skew", "received in the future");
     if (audience.type === "members") requireAudience(past.roster, audience, user);
+    else require(envelopes.length === 0, "invalid-request", "envelopes of a snippet to the team");
     return { ...statement, past };
   }
 

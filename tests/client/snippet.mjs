@@ -44,7 +44,7 @@ export function split(container) {
   const envelopes = part(ENVELOPES_BYTES, "the envelopes");
   return {
     statement,
-    envelopes: envelopes === "" ? [] : parseAs(array(envelope, { max: ENVELOPES_PER_SNIPPET }), envelopes, "envelopes"),
+    envelopes: envelopes === "" ? [] : parseAs(array(envelope, { min: 1, max: ENVELOPES_PER_SNIPPET }), envelopes, "envelopes"),
     ciphertext: container.subarray(at),
   };
 }
