@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{SNIPPET_CIPHERTEXT_BYTES, SNIPPET_ENVELOPES_BYTES, STATEMENT_BYTES};
 #[cfg(doc)]
 use crate::labels;
+use crate::limits::{SNIPPET_CIPHERTEXT_BYTES, SNIPPET_ENVELOPES_BYTES, STATEMENT_BYTES};
 use crate::{Code, Envelope, Hash, Refusal, Result, SealedBox, UserId};
 
 /// The media type of a snippet.
@@ -161,9 +161,10 @@ pub fn prefix(statement: &str, envelopes: &[Envelope]) -> Result<Vec<u8>> {
     let json = if envelopes.is_empty() { Vec::new() } else { serde_json::to_vec(envelopes).unwrap_or_default() };
     let mut prefix = Vec::with_capacity(json.len().saturating_add(statement.len()).saturating_add(8));
     for (part, limit) in [(statement.as_bytes(), STATEMENT_BYTES), (json.as_slice(), SNIPPET_ENVELOPES_BYTES)] {
-        let length = u32::try_from(part.len()).ok().filter(|_| part.len() <= limit).ok_or_else(|| {
-            Refusal::new(Code::TooLarge, format!("this part of a snippet has at most {limit} bytes"))
-        })?;
+        let length = u32::try_from(part.len())
+            .ok()
+            .filter(|_| part.len() <= limit)
+            .ok_or_else(|| Refusal::new(Code::TooLarge, format!("this part of a snippet has at most {limit} bytes")))?;
         prefix.extend_from_slice(&length.to_be_bytes());
         prefix.extend_from_slice(part);
     }

@@ -190,7 +190,12 @@ impl UserLog {
         let author = DeviceId(entry.kid());
         let stranger = || Refusal::forbidden("the entry is signed by a device that is not active in this log");
         if !self.entries.is_empty() {
-            return self.devices.get(&author).filter(|device| device.revoked.is_none()).map(|device| device.key).ok_or_else(stranger);
+            return self
+                .devices
+                .get(&author)
+                .filter(|device| device.revoked.is_none())
+                .map(|device| device.key)
+                .ok_or_else(stranger);
         }
         let statement = entry.payload().event.added_device().ok_or_else(begins_with_a_device)?;
         let statement = Unverified::<DeviceStatement>::parse(statement)?;

@@ -105,12 +105,7 @@ impl TeamState {
     }
 
     /// The envelopes of a rotation are exactly one for each device of the members, sealed to a key that the device has.
-    fn check_envelopes(
-        &self,
-        rotation: &Rotation,
-        envelopes: &[Envelope],
-        directory: &impl Directory,
-    ) -> Result<()> {
+    fn check_envelopes(&self, rotation: &Rotation, envelopes: &[Envelope], directory: &impl Directory) -> Result<()> {
         let mut devices = BTreeSet::new();
         for user in self.members().keys() {
             let head = directory.head(*user).and_then(|head| directory.at(*user, head.seq));

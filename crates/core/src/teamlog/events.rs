@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, Hash, InviteId, PublicKey, SealedBox, Time, UserId};
 #[cfg(doc)]
 use crate::labels;
+use crate::{Bytes, Hash, InviteId, PublicKey, SealedBox, Time, UserId};
 
 /// What a member may do. Declared from low to high: `Member < Admin < Owner`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -121,11 +121,13 @@ impl CommitEntry {
         verifier: &V,
     ) -> Result<Self, V::Error> {
         let entry = entry.verify(key, verifier).await?;
-        let proof = match (&entry.payload().event, state) {
-            (TeamEvent::MemberJoined { invite, proof, .. }, Some(state)) => match state.open_invite(*invite, received_at) {
-                Ok(open) => Some(Unverified::<InviteProof>::parse(proof)?.verify(&open.key, verifier).await?),
-                Err(_) => None,
-            },
+        let proof = match &entry.payload().event {
+            TeamEvent::MemberJoined { invite, proof } => {
+                match state.and_then(|state| state.open_invite(*invite, received_at).ok()) {
+                    Some(open) => Some(Unverified::<InviteProof>::parse(proof)?.verify(&open.key, verifier).await?),
+                    None => None,
+                }
+            }
             _ => None,
         };
         Ok(Self { entry, proof })
@@ -159,6 +161,9 @@ pub struct TeamState {
     /// names them.
     barred: BTreeMap<UserId, u64>,
     everyone: BTreeSet<UserId>,
+    /// Whoever was a member once: the position in their user log that the last rotation before they went had named. When
+    /// they come back, what was revoked by then stays revoked.
+    former: BTreeMap<UserId, u64>,
     invites: BTreeMap<InviteId, Invite>,
     epoch: Option<Epoch>,
     member_left: bool,
@@ -180,14 +185,8 @@ impl TeamState {
         said.iat.check_claimed(received_at)?;
         check_policy(policy)?;
         check_device(said.user, None, DeviceId(entry.kid()), received_at, directory)?;
-        let founder = Member {
-            role: Role::Owner,
-            joined_seq: 0,
-            since_epoch: 1,
-            invite: None,
-            head: None,
-            devices: Vec::new(),
-        };
+        let founder =
+            Member { role: Role::Owner, joined_seq: 0, since_epoch: 1, invite: None, head: None, devices: Vec::new() };
         Ok(Self {
             team: TeamId(entry.hash()),
             head: Head { seq: 0, hash: entry.hash() },
@@ -197,6 +196,7 @@ impl TeamState {
             pending: BTreeMap::new(),
             barred: BTreeMap::new(),
             everyone: BTreeSet::from([said.user]),
+            former: BTreeMap::new(),
             invites: BTreeMap::new(),
             epoch: None,
             member_left: false,
@@ -261,12 +261,12 @@ impl TeamState {
             return Err(Refusal::new(Code::ClockSkew, "the entry is said to be received before the one before it"));
         }
         self.pending.retain(|_, pending| received_at.since(pending.asked_at) <= PENDING_SECONDS);
-        let named = match &said.event {
-            TeamEvent::MemberJoined { .. } => None,
-            TeamEvent::MemberLeft {} if self.pending.contains_key(&said.user) => None,
-            _ => self.member(said.user)?.head,
-        };
-        check_device(said.user, named, device, received_at, directory)?;
+        match &said.event {
+            TeamEvent::MemberJoined { .. } => {}
+            TeamEvent::MemberLeft {} if self.pending.contains_key(&said.user) => {}
+            _ => drop(self.member(said.user)?),
+        }
+        check_device(said.user, self.named(said.user), device, received_at, directory)?;
         if self.rotation_due.is_some_and(|due| due != device) {
             return Err(Refusal::forbidden("another device has to rotate first"));
         }
@@ -338,19 +338,16 @@ impl TeamState {
                 if self.epoch.map(|current| current.number) != Some(*epoch) {
                     return Err(Refusal::new(
                         Code::StaleLog,
-                        "the profile is sealed under an epoch that is not current",
+                        "the profile's epoch is not the current one; read the log",
                     ));
                 }
                 check_profile(profile)
             }
             TeamEvent::KeyRotated(rotation) => {
                 self.rotate(rotation, said.seq, received_at, directory)?;
-                let author = self.member(said.user)?;
-                if author.devices.contains(&device) {
-                    Ok(())
-                } else {
-                    Err(Refusal::new(Code::CoverageMismatch, "the device set lacks the device that rotates"))
-                }
+                let covered = self.member(said.user)?.devices.contains(&device);
+                let lacks = || Refusal::new(Code::CoverageMismatch, "the device set lacks the device that rotates");
+                covered.then_some(()).ok_or_else(lacks)
             }
         }
     }
@@ -446,9 +443,8 @@ impl TeamState {
 
     fn confirm(&mut self, said: &TeamEntry, user: UserId) -> Result<()> {
         let author = self.require(said.user, Role::Admin)?;
-        let Pending { role, invite, .. } = *self.pending.get(&user).ok_or_else(|| {
-            Refusal::new(Code::NotFound, "no user of that id waits to be confirmed")
-        })?;
+        let nobody = || Refusal::new(Code::NotFound, "no user of that id waits to be confirmed");
+        let Pending { role, invite, .. } = *self.pending.get(&user).ok_or_else(nobody)?;
         if role > author {
             return Err(Refusal::forbidden("nobody confirms to a role above their own"));
         }
@@ -479,7 +475,7 @@ impl TeamState {
             return Err(Refusal::forbidden("only an owner removes owners and admins"));
         }
         let invite = member.invite;
-        self.members.remove(&user);
+        self.part_with(user);
         self.bar(user, invite, said.seq);
         self.keep_an_owner()?;
         Ok(true)
@@ -489,11 +485,17 @@ impl TeamState {
         if self.pending.remove(&user).is_some() {
             return Ok(());
         }
-        self.members.remove(&user);
+        self.part_with(user);
         self.member_left = true;
         // Nobody stays invited by somebody who could not invite any more.
         self.invites.retain(|_, invite| invite.by != user);
         self.keep_an_owner()
+    }
+
+    fn part_with(&mut self, user: UserId) {
+        if let Some(Member { head: Some(head), .. }) = self.members.remove(&user) {
+            self.former.insert(user, head.seq);
+        }
     }
 
     fn change_role(&mut self, said: &TeamEntry, user: UserId, role: Role) -> Result<()> {
@@ -546,10 +548,14 @@ impl TeamState {
         if seqs.len() != self.members.len() {
             return Err(uncovered());
         }
+        let former = &self.former;
         for ((user, member), seq) in self.members.iter_mut().zip(seqs) {
             let Snapshot { hash, devices, replaced_at } = directory.at(*user, *seq).ok_or_else(uncovered)?;
             let head = Head { seq: *seq, hash };
-            let advances = member.head.is_none_or(|earlier| earlier.seq < head.seq || earlier == head);
+            let advances = match member.head {
+                Some(earlier) => earlier.seq < head.seq || earlier == head,
+                None => former.get(user).is_none_or(|earlier| earlier <= seq),
+            };
             if !advances || replaced_at.is_some_and(|replaced_at| !received_at.is_by(replaced_at)) {
                 return Err(uncovered());
             }
@@ -557,6 +563,12 @@ impl TeamState {
             member.devices = devices;
         }
         Ok(())
+    }
+
+    /// The position in a user's log that was named by the last rotation in which they were a member.
+    fn named(&self, user: UserId) -> Option<u64> {
+        let head = self.members.get(&user).and_then(|member| member.head);
+        head.map(|head| head.seq).or_else(|| self.former.get(&user).copied())
     }
 
     fn require(&self, user: UserId, role: Role) -> Result<Role> {
@@ -580,10 +592,7 @@ impl TeamState {
     }
 
     fn open_invite(&self, invite: InviteId, now: Time) -> Result<&Invite> {
-        self.invites
-            .get(&invite)
-            .filter(|invite| now < invite.exp)
-            .ok_or_else(|| Refusal::new(Code::Gone, INVITE_GONE))
+        self.invites.get(&invite).filter(|invite| now < invite.exp).ok_or_else(|| Refusal::new(Code::Gone, INVITE_GONE))
     }
 }
 
@@ -677,14 +686,13 @@ fn check_profile(profile: &SealedBox) -> Result<()> {
 /// between clocks; and no rotation has named its revocation.
 fn check_device(
     user: UserId,
-    named: Option<Head>,
+    named: Option<u64>,
     device: DeviceId,
     received_at: Time,
     directory: &impl Directory,
 ) -> Result<()> {
-    let known = directory.device(user, device);
-    let speaks = known.is_some_and(|known| {
-        let unnamed = |seq| named.is_none_or(|head| seq > head.seq);
+    let speaks = directory.device(user, device).is_some_and(|known| {
+        let unnamed = |seq| named.is_none_or(|named| seq > named);
         known.speaks_at(received_at) && known.revoked.is_none_or(|revoked| unnamed(revoked.seq))
     });
     if speaks { Ok(()) } else { Err(Refusal::forbidden("the device did not speak for the author at that time")) }
