@@ -248,8 +248,8 @@ const EVENTS = {
   },
 
   "member.removed"(log, entry, { user }) {
-    require(user !== entry.payload.user, "invalid-request", "nobody removes themselves");
     const own = log.requireRole(entry, "admin");
+    require(user !== entry.payload.user, "invalid-request", "nobody removes themselves");
     const waiting = log.pending.get(user);
     const member = log.roster.get(user);
     require(waiting !== undefined || member !== undefined, "not-found", "not a member");
@@ -309,11 +309,11 @@ const EVENTS = {
       require(!wasReplaced, "coverage-mismatch", "a head that was followed by another long before");
       return { user, seq, hash: entries[seq].hash };
     });
-    require((await headSetHash(named)) === heads, "coverage-mismatch", "other heads");
     const roster = log.rosterAt(named, directory);
     const set = devicesOf(roster);
     require(new Set(set.map(({ device }) => device)).size === set.length, "conflict", "two members have one device");
     require(set.length <= DEVICES_PER_TEAM, "too-large", "more than 1,000 devices");
+    require((await headSetHash(named)) === heads, "coverage-mismatch", "other heads");
     require((await deviceSetHash(set)) === devices, "coverage-mismatch", "another device set");
     require(roster.get(entry.payload.user).devices.includes(entry.kid), "coverage-mismatch", "the rotation leaves out its author");
     log.roster = roster;

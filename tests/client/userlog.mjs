@@ -30,6 +30,7 @@ export class UserLog {
     const { user, seq, prev, iat, event } = entry.payload;
     require(user === this.user, "invalid-request", "an entry of another user's log");
     require(seq === this.entries.length && prev === (this.head?.hash ?? null), "stale-log", "the entry does not continue the log");
+    require(seq > 0 || event.type === "device.added", "invalid-request", "a log begins with a device");
     requireTimely(iat, receivedAt, this.entries.at(-1)?.receivedAt);
     window.requireWithin(seq, receivedAt);
     require(seq < USER_LOG_ENTRIES, "too-large", "more than 256 entries");
