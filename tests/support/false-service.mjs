@@ -28,7 +28,7 @@ class Missing extends Error {}
 
 /**
  * `skew` is added to this machine's time to give the service's, and that of puppets made meanwhile: set it below zero for what happens in the
- * past. `received` decides when the next things are said to be received; none for the service's time. `answers` may replace any
+ * past. `sent` has the body of every request that has one. `received` decides when the next things are said to be received; none for the service's time. `answers` may replace any
  * answer: `(method, path, answer, url) => answer`, where an answer is what is sent as JSON, or `{ status, body, headers }` under `raw`.
  */
 export async function startFalseService() {
@@ -37,13 +37,16 @@ export async function startFalseService() {
   const users = new Map();
   const teams = new Map();
   const handshakes = new Map();
-  const service = { skew: 0, received: null, answers: (method, path, answer) => answer, accounts, devices, users, teams };
+  /** The user that each login founded last. */
+  const founders = new Map();
+  const service = { skew: 0, received: null, sent: [], answers: (method, path, answer) => answer, accounts, devices, users, teams };
   const time = () => service.received ?? now() + service.skew;
 
   const server = createServer(async (request, response) => {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     const url = new URL(request.url, service.url);
+    if (chunks.length > 0) service.sent.push({ path: url.pathname, body: Buffer.concat(chunks) });
     let answer;
     try {
       answer = await handle(request.method, url, Buffer.concat(chunks), request.headers);
@@ -94,7 +97,14 @@ export async function startFalseService() {
   async function me(method, parts, device, id, body, query) {
     const user = device.user && users.get(device.user);
     if (parts.length === 1) {
-      return { account: accounts.get(device.login), device: { id, user: device.user, active: user !== null }, head: user ? await headOf(user.log) : null, other: null, erasures: [] };
+      const founder = user ? undefined : founders.get(device.login);
+      return {
+        account: accounts.get(device.login),
+        device: { id, user: device.user, active: user !== null },
+        head: user ? await headOf(user.log) : null,
+        other: founder === undefined ? null : { user: founder, devices: 1, teams: [] },
+        erasures: [],
+      };
     }
     if (parts[1] === "prekey") {
       user.prekeys.set(id, json(body).prekey);
@@ -111,6 +121,7 @@ export async function startFalseService() {
       const owner = device.user ?? (await hashOfStatement(entries[0]));
       if (!users.has(owner)) users.set(owner, { log: [], prekeys: new Map(), name: null });
       const record = users.get(owner);
+      if (device.user === null) founders.set(device.login, owner);
       for (const jws of entries) {
         record.log.push({ jws, received_at: time() });
         const { event } = said(jws).payload;
