@@ -609,7 +609,8 @@ class Team {
     return team;
   }
   async directory() {
-    return new Map(await Promise.all(this.people.map(async (person) => [person.user, await person.log()])));
+    const logs = await Promise.all(this.people.map(async (person) => [person.user, await person.log()]));
+    return new Map([...logs, ...(this.crowds ?? [])]);
   }
   async append(person, event, { received = this.now ?? NOW, by = person.device, ...changes } = {}) {
     const { log } = this;
@@ -784,12 +785,76 @@ describe("a team's log", () => {
     await refuses("coverage-mismatch", () => team.rotate(owner, { seqs: [] }));
     await refuses("coverage-mismatch", () => team.rotate(owner, { seqs: [0, 0] }));
     await refuses("coverage-mismatch", () => team.rotate(owner, { seqs: [1] }));
+    const older = await team.directory();
     await owner.add(await makeKeyPair("ECDSA"));
     await team.rotate(owner);
-    await refuses("coverage-mismatch", () => team.rotate(owner, { heads: [{ user: owner.user, seq: 0, hash: owner.user }] }));
+    await refuses("coverage-mismatch", () => team.rotate(owner, { directory: older }));
     await team.join(joiner, await team.invite(owner));
     await refuses("coverage-mismatch", async () => team.rotate(joiner, { heads: [{ user: owner.user, ...(await owner.log()).head }] }));
     await team.rotate(joiner);
+  });
+
+  it("takes no rotation by a device that it leaves out", async () => {
+    const owner = await Person.make();
+    const second = await makeKeyPair("ECDSA");
+    await owner.add(second);
+    const team = await Team.make(owner);
+    await owner.revoke(second);
+    await refuses("coverage-mismatch", () => team.rotate(owner, { by: second }));
+    await team.rotate(owner);
+  });
+
+  it("has at most 1,000 members and pending, 10,000 who ever were, and 1,000 devices", async () => {
+    const [owner, joiner] = await people();
+    const team = await Team.make(owner);
+    const invitation = await team.invite(owner);
+    const before = team.log;
+    for (const [fill, code] of [
+      [({ pending }, id) => pending.set(id, { user: id, at: NOW }), 1_000],
+      [({ everyone }, id) => everyone.add(id), 10_000],
+    ]) {
+      for (const [fits, count] of [[true, code - 1], [false, code]]) {
+        const log = before.draft();
+        for (let number = 1; number < count; number += 1) fill(log, `somebody ${number}`);
+        team.log = log;
+        if (fits) await team.join(joiner, invitation);
+        else await refuses("too-large", () => team.join(joiner, invitation));
+      }
+    }
+
+    /** A user of 20 devices, as far as a rotation looks at them. */
+    const crowd = (user) => ({
+      head: { seq: 0, hash: HASH },
+      entries: [{ hash: HASH, receivedAt: NOW }],
+      devicesAt: () => Array.from({ length: 20 }, (_, index) => `${user} ${index}`),
+    });
+    for (const [count, code] of [[49, null], [50, "too-large"]]) {
+      const log = before.draft();
+      const others = Array.from({ length: count }, (_, number) => `crowd ${number}`);
+      for (const user of others) log.roster.set(user, { user, role: "member", invite: null, named: null, devices: [] });
+      team.log = log;
+      team.crowds = new Map(others.map((user) => [user, crowd(user)]));
+      if (code === null) await team.rotate(owner);
+      else await refuses(code, () => team.rotate(owner));
+    }
+  });
+
+  it("begins with its creation, which comes only once", async () => {
+    const owner = await Person.make();
+    const created = { type: "team.created", nonce: b64u.encode(randomBytes(16)), policy: POLICY };
+    const team = await Team.make(owner);
+    await refuses("invalid-request", () => team.append(owner, created));
+    team.log = new TeamLog();
+    await refuses("invalid-request", () => team.append(owner, { type: "policy.changed", policy: POLICY }));
+    await refuses("invalid-request", () => team.append(owner, created, { team: HASH }));
+  });
+
+  it("tells what was at a head that it has, and of no other", async () => {
+    const { team, owner, admin } = await makeTeam();
+    const { roster, epoch } = team.log.at({ seq: 1, hash: team.log.past[1].hash });
+    assert.deepEqual([[...roster.keys()], epoch.number], [[owner.user], 1]);
+    assert.ok(!roster.has(admin.user));
+    for (const head of [{ seq: 1, hash: HASH }, { seq: 99, hash: HASH }]) assert.throws(() => team.log.at(head), { code: "stale-log" });
   });
 
   it("takes no head that was followed by another long before the rotation", async () => {

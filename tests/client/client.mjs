@@ -71,6 +71,9 @@ const attempt = (opened) =>
 
 const DEFAULT_POLICY = { max_epoch_age: 30 * 24 * 3600, joining: "invitation" };
 const ATTEMPTS = 5;
+/** The head in a pin. */
+const headOf = ({ seq, hash }) => ({ seq, hash });
+
 /** More entries of a team's log, or snippets in a list, this client does not collect: a service could send them for ever. */
 const MOST_ITEMS = 100_000;
 
@@ -281,9 +284,9 @@ export class Client {
   pin({ pinned, readAt }, key, log, head) {
     require(sameHead(log.head, head), "stale-log", "the log does not end in its head");
     const before = pinned.get(key);
-    require(before === undefined || log.contains(before), "stale-log", "the log lacks a head that it had: a fork or a rollback");
+    require(before === undefined || log.contains(headOf(before)), "stale-log", "the log lacks a head that it had: a fork or a rollback");
     const present = this.pins.get(key);
-    if (present === undefined || log.contains(present)) this.pins.set(key, { ...log.head, readAt: Math.max(readAt, present?.readAt ?? 0) });
+    if (present === undefined || log.contains(headOf(present))) this.pins.set(key, { ...log.head, readAt: Math.max(readAt, present?.readAt ?? 0) });
     else require(present.seq > log.head.seq, "stale-log", "two logs at the same time: a fork");
   }
 

@@ -33,7 +33,7 @@ export class UserLog {
     require(seq > 0 || event.type === "device.added", "invalid-request", "a log begins with a device");
     requireTimely(iat, receivedAt, this.entries.at(-1)?.receivedAt);
     window.requireWithin(seq, receivedAt);
-    require(seq < USER_LOG_ENTRIES, "too-large", "more than 256 entries");
+    // A 256th revocation there is not: of 20 active devices one stays.
     const isReserved = seq >= USER_LOG_ENTRIES - USER_LOG_RESERVED;
     require(!isReserved || event.type === "device.revoked", "too-large", "the last 20 entries are for revocations");
     await EVENTS[event.type](this, { ...entry, receivedAt }, event);
