@@ -24,6 +24,7 @@ pub mod sealed;
 pub mod snippet;
 pub mod statement;
 pub mod teamlog;
+pub mod text;
 pub mod time;
 pub mod userlog;
 
