@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use osmynt_core::{Code, Hash, api, b64u, dpop, limits, snippet};
+use osmynt_core::{Code, Hash, api, b64u, dpop, limits, snippet, text};
 use serde::{
     Serialize,
     de::{DeserializeOwned, IgnoredAny},
@@ -174,7 +174,7 @@ impl Http {
     pub fn json<T: DeserializeOwned>(&self, request: &Request, caller: Option<Caller<'_>>) -> Result<T> {
         let bytes = self.exchange(request, caller, |body| read(body, JSON_ANSWER_BYTES))?;
         serde_json::from_slice(&bytes).map_err(|error| Error::Internal {
-            why: format!("the service's answer to {} makes no sense: {error}", request.path),
+            why: format!("the service's answer to {} makes no sense: {}", request.path, said(&error.to_string())),
         })
     }
 
@@ -348,7 +348,7 @@ fn whole_json(file: &File) -> Result<(), Failure> {
         if error.is_eof() {
             return broken_off(&error.into());
         }
-        let why = format!("the service's answer makes no sense: {error}");
+        let why = format!("the service's answer makes no sense: {}", said(&error.to_string()));
         Failure::lasting(Error::Internal { why })
     })
 }
@@ -381,11 +381,16 @@ fn refused(status: StatusCode, pause: Option<Duration>, body: &[u8]) -> Failure 
             })
         };
     };
-    let error = Error::Refused { code, detail };
+    let error = Error::Refused { code, detail: format!("the service says {}", said(&detail)) };
     match code {
         Code::Unavailable => Failure::passing(error, at_once),
         _ => Failure::lasting(error),
     }
+}
+
+/// What the service said, or what repeats it, inside a sentence of ours.
+fn said(words: &str) -> String {
+    text::quoted(words, text::EXCERPT_CHARS)
 }
 
 /// RFC 9110 section 10.2.3, the form in seconds.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use osmynt_core::api::{self, TokenRequest};
 use osmynt_core::statement::{DeviceStatement, HandshakeStatement, PrekeyKind, PrekeyStatement, UserEntry};
 use osmynt_core::userlog::{UserEvent, UserLog};
-use osmynt_core::{Code, DeviceId, Hash, Time, UserId, b64u, limits};
+use osmynt_core::{Code, DeviceId, Hash, Time, UserId, b64u, limits, text};
 use zeroize::Zeroizing;
 
 use crate::http::{Caller, Http, OnWait, Request};
@@ -75,16 +75,15 @@ pub struct Me {
 
 impl Handshake {
     /// Starts a sign-in. Makes the device's keys if this home has none yet; a session that there is stays until the new one
-    /// is there. `device_name` is 1 to 64 printable characters. `on_wait` is told of each wait that the service asks for.
+    /// is there. `device_name` is as [`text::check_name`] has it, of at most 64 characters. `on_wait` is told of each wait
+    /// that the service asks for.
     pub fn start(home: &Home, server: &Server, device_name: &str, on_wait: OnWait) -> Result<Self> {
-        let characters = device_name.chars().count();
-        if !(1..=limits::DEVICE_NAME_CHARS).contains(&characters) || device_name.chars().any(char::is_control) {
-            return Err(Error::usage("a device's name has 1 to 64 printable characters"));
-        }
+        text::check_name(device_name, limits::DEVICE_NAME_CHARS)
+            .map_err(|refusal| Error::usage(format!("the device cannot be called that: {}", refusal.detail)))?;
         let profile = home.profile()?;
         let known = profile.is_some();
         if let Some(profile) = profile.filter(|profile| profile.server != *server) {
-            return Err(Error::OtherAccount { home_of: format!("{} at {}", profile.login, profile.server) });
+            return Err(Error::OtherAccount { home_of: owner(&profile) });
         }
         let vault = Vault::open(home)?;
         let now = system::now();
@@ -104,7 +103,7 @@ impl Handshake {
             http.json(&Request::post_once("/v1/handshakes", &api::StartHandshake { statement })?, None)?;
         // Proofs name the service as it calls itself, and so do invitations.
         if !started.verification_uri.starts_with(&format!("{server}/")) {
-            let page = started.verification_uri;
+            let page = text::quoted(&started.verification_uri, text::EXCERPT_CHARS);
             return Err(Error::usage(format!(
                 "the service at {server} goes by another address, which --server must name: its sign-in page is {page}"
             )));
@@ -164,7 +163,7 @@ impl Pending {
         if let Some(profile) = self.home.profile()?.filter(|profile| profile.user != user) {
             // Nobody will use it. If this fails, it ends by itself.
             let _ = self.http.empty(&Request::delete("/v1/me/sessions/current"), Some(caller));
-            return Err(Error::OtherAccount { home_of: format!("{} at {}", profile.login, profile.server) });
+            return Err(Error::OtherAccount { home_of: owner(&profile) });
         }
         // Before anything else can fail: with the claim of these the session before has ended.
         self.vault.update(|secrets| {
@@ -184,6 +183,11 @@ impl Pending {
         let standing = client.take_place()?;
         Ok((client, standing))
     }
+}
+
+/// Whose home it is, for a sentence.
+fn owner(profile: &Profile) -> String {
+    format!("{} at {}", text::word(&profile.login, text::EXCERPT_CHARS), profile.server)
 }
 
 /// How many seconds to wait before the next poll, if there is to be one. `known` is whether this device was signed in

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use osmynt_core::statement::InviteProof;
 use osmynt_core::teamlog::{Policy, Role, TeamEvent, TeamState};
-use osmynt_core::{Bytes, Head, InviteId, TeamId, Time, UserId, api, b64u, limits};
+use osmynt_core::{Bytes, Head, InviteId, TeamId, Time, UserId, api, b64u, limits, text};
 use serde::{Deserialize, Serialize};
 
 use crate::commit::{self, Author, Built};
@@ -252,7 +252,7 @@ impl Client {
         Ok(person)
     }
 
-    /// Renames the team (1 to 100 characters).
+    /// Renames the team ([`text::check_name`], 1 to 100 characters).
     pub fn rename(&self, team: TeamId, name: &str) -> Result<()> {
         check_name(name)?;
         let (_, built) = self.change(team, false, |synced| {
@@ -401,6 +401,7 @@ impl Link {
         let refuse = || Error::usage("this is not an invitation's link; copy all of it, with what follows the #");
         let (origin, fragment) = url.trim().split_once(LINK).ok_or_else(refuse)?;
         if origin != server.as_str() {
+            let origin = text::quoted(origin, text::EXCERPT_CHARS);
             return Err(Error::usage(format!("the invitation is for {origin}, and you are signed in at {server}")));
         }
         let json = b64u::decode(fragment).map_err(|_| refuse())?;
@@ -431,12 +432,8 @@ pub(crate) fn current_epoch(state: &TeamState) -> Result<u64> {
 }
 
 fn check_name(name: &str) -> Result<()> {
-    let characters = name.chars().count();
-    if (1..=limits::TEAM_NAME_CHARS).contains(&characters) && !name.chars().any(char::is_control) {
-        Ok(())
-    } else {
-        Err(Error::usage("a team's name has 1 to 100 printable characters"))
-    }
+    text::check_name(name, limits::TEAM_NAME_CHARS)
+        .map_err(|refusal| Error::usage(format!("the team cannot be called that: {}", refusal.detail)))
 }
 
 /// Whether a selector is an id or the beginning of it.
@@ -465,7 +462,7 @@ fn no_such(what: &'static str, selector: &str) -> Error {
 
 fn list_teams(teams: &[TeamSummary]) -> Vec<String> {
     let line = |team: &TeamSummary| match &team.name {
-        Some(name) => format!("{name} ({})", team.id),
+        Some(name) => format!("{} ({})", text::word(name, limits::TEAM_NAME_CHARS), team.id),
         None => team.id.to_string(),
     };
     teams.iter().map(line).collect()
@@ -474,7 +471,7 @@ fn list_teams(teams: &[TeamSummary]) -> Vec<String> {
 impl std::fmt::Display for Person {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.login {
-            Some(login) => write!(f, "@{login} ({})", self.user),
+            Some(login) => write!(f, "@{} ({})", text::word(login, text::EXCERPT_CHARS), self.user),
             None => write!(f, "{}", self.user),
         }
     }
