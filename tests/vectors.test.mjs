@@ -4,28 +4,45 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { CipherSuite, Aes256Gcm, DhkemP256HkdfSha256, HkdfSha256 } from "@hpke/core";
-import { ascending, parseLink } from "./client/client.mjs";
-import { aeadSeal, b64u, fromUtf8, hashOf, labelled, hkdf, openBox, sealBox, thumbprint, utf8 } from "./client/encodings.mjs";
+import { aeadSeal, ascending, b64u, fromUtf8, hashOf, labelled, hkdf, openBox, sealBox, thumbprint, utf8 } from "./client/encodings.mjs";
+import { makeCode, parseCode } from "./client/invitation.mjs";
 import {
-  contentKeyPurpose, deviceSetHash, envelopeSetHash, keyPairFromScalar, openEnvelope, openProfile, scalarOf, sealEnvelope, teamKeyCommitment, teamKeyPurpose,
-  contentKeyCommitment,
+  contentKeyCommitment, contentKeyPurpose, deviceSetHash, envelopeSetHash, headSetHash, keyPairFromScalar, openEnvelope, openProfile,
+  sealEnvelope, teamKeyCommitment, teamKeyPurpose,
 } from "./client/keys.mjs";
 import { join, openContent, openHeader, pad, split, unwrapContentKey, wrapContentKey } from "./client/snippet.mjs";
 import { parse, verify } from "./client/statements.mjs";
 import { devicesOf, TeamLog } from "./client/teamlog.mjs";
-import { UserLog } from "./client/userlog.mjs";
+import { loginOf, nameCommitment, UserLog } from "./client/userlog.mjs";
 
 const folder = new URL("vectors/", import.meta.url);
 const read = (name) => JSON.parse(readFileSync(new URL(name, folder), "utf8"));
-const TESTED = ["encodings.json", "snippets.json", "statements.json", "team-keys.json", "team-log.json", "user-log.json"];
+const TESTED = ["encodings.json", "join.json", "snippets.json", "statements.json", "team-keys.json", "team-log.json", "user-log.json"];
 
 const keyPair = (algorithm, key) => keyPairFromScalar(algorithm, b64u.decode(key["TEST-ONLY private key"].d, 32));
 const publicOf = ({ "TEST-ONLY private key": { d, ...jwk } }) => jwk;
-const rfc3339 = (time) => new Date(time * 1000).toISOString();
-const entriesOf = ({ entries }) => entries.map(({ jws, received_at }) => ({ jws, received_at: rfc3339(received_at) }));
+const directoryOf = async (logs) => new Map(await Promise.all(logs.map(async (log) => [log.user, await UserLog.read(log.user, log.entries)])));
+const readTeam = async () => TeamLog.read(read("team-log.json").entries, await directoryOf(read("user-log.json").logs));
 
-const readDirectory = async () => new Map(await Promise.all(read("user-log.json").logs.map(async (log) => [log.user, await UserLog.read(log.user, entriesOf(log))])));
-const readTeam = async () => TeamLog.read(entriesOf(read("team-log.json")), await readDirectory());
+/** The invitation of a vector: its code gives what stands beside it, and is made again from that. */
+async function checkInvitation({ code, key, ...told }) {
+  const scalar = b64u.decode(key["TEST-ONLY private key"].d, 32);
+  assert.equal((await keyPair("ECDSA", key)).id, key.thumbprint);
+  assert.deepEqual(await parseCode(code), { ...told, key: scalar });
+  assert.equal(await makeCode({ ...told, key: scalar }), code);
+}
+
+/** A user log of a vector: it is verified, and leads to what stands beside it. */
+async function checkUserLog(vector) {
+  const log = await UserLog.read(vector.user, vector.entries);
+  assert.deepEqual(log.entries.map(({ hash }) => hash), vector.entries.map(({ hash }) => hash));
+  assert.deepEqual([log.user, log.head], [vector.entries[0].hash, vector.head]);
+  assert.deepEqual(ascending(log.active().map(({ id }) => id)), vector["active devices, ascending"]);
+  assert.equal(await loginOf(log, vector.name), vector.name.login);
+  assert.equal(log.commitment, vector["name commitment"]);
+  assert.equal(await nameCommitment(vector.user, vector.name), vector["name commitment"]);
+  assert.equal(await hashOf(utf8(vector["name commitment input"])), vector["name commitment"]);
+}
 
 it("there are no vectors that nobody checks", () => {
   assert.deepEqual(readdirSync(folder).filter((name) => name.endsWith(".json")).sort(), TESTED);
@@ -83,14 +100,7 @@ describe("statements", () => {
 });
 
 describe("user logs", () => {
-  for (const vector of read("user-log.json").logs) {
-    it(`of ${vector.user}`, async () => {
-      const log = await UserLog.read(vector.user, entriesOf(vector));
-      assert.deepEqual(log.entries.map(({ hash }) => hash), vector.entries.map(({ hash }) => hash));
-      assert.equal(log.identity, vector.identity);
-      assert.deepEqual(ascending(log.active().map(({ id }) => id)), vector["active devices, ascending"]);
-    });
-  }
+  for (const vector of read("user-log.json").logs) it(`of ${vector.name.login}`, () => checkUserLog(vector));
 });
 
 describe("the team log", () => {
@@ -102,27 +112,26 @@ describe("the team log", () => {
     assert.deepEqual(log.head, vector.head);
     assert.equal(log.epoch.number, vector.epoch);
     assert.deepEqual(log.past.map(({ hash }) => hash), vector.entries.map(({ hash }) => hash));
-    assert.deepEqual([...log.roster.values()].map(({ user, identity, role }) => ({ user, identity, role })), vector.members.map(({ since_epoch, ...member }) => member));
+    const members = ascending(log.roster.keys()).map((user) => ({ user, role: log.roster.get(user).role }));
+    assert.deepEqual(members, vector["members, ascending"].map(({ since_epoch, ...member }) => member));
   });
 
-  it("has the hashes of its device set and its envelope set", async () => {
+  it("has the hashes of its heads, its device set and its envelope set", async () => {
     const log = await readTeam();
+    assert.equal(await headSetHash([...log.roster.values()].map(({ user, named }) => ({ user, ...named }))), vector["heads hash"]);
     assert.equal(await deviceSetHash(devicesOf(log.roster)), vector["device set hash"]);
     assert.equal(await deviceSetHash([]), vector["empty device set hash"]);
     const { envelopes } = read("team-keys.json").epochs.find(({ epoch }) => epoch === vector.epoch);
     assert.equal(await envelopeSetHash(envelopes.map(({ envelope }) => envelope)), vector["envelope set hash"]);
-    const stated = log.past.at(-1).event;
-    assert.deepEqual([stated.devices, stated.envelopes], [vector["device set hash"], vector["envelope set hash"]]);
+    const { heads, devices, envelopes: sealed } = log.past.at(-1).event;
+    assert.deepEqual([heads, devices, sealed], [vector["heads hash"], vector["device set hash"], vector["envelope set hash"]]);
   });
 
-  it("was joined through an invitation's link", async () => {
-    const { link, key } = vector.invitation;
-    const { team, key: scalar, head, name } = parseLink(link);
-    assert.equal((await keyPairFromScalar("ECDSA", b64u.decode(scalar, 32))).id, key.thumbprint);
-    assert.equal(scalar, b64u.encode(await scalarOf((await keyPair("ECDSA", key)).privateKey)));
-    assert.equal(team, vector.team);
-    assert.ok((await readTeam()).contains(head));
-    assert.equal(name, read("team-keys.json").epochs[0]["name in the profile"]);
+  it("was joined by an invitation's code", async () => {
+    await checkInvitation(vector.invitation);
+    assert.equal(vector.invitation.team, vector.team);
+    assert.ok((await readTeam()).contains(vector.invitation.head));
+    assert.equal(vector.invitation.name, read("team-keys.json").epochs[0]["name in the profile"]);
   });
 });
 
@@ -169,9 +178,10 @@ describe("snippets", () => {
     const container = b64u.decode(vector[audience].container);
 
     it(`${audience}: the container is split and joined`, () => {
-      const { statement, ciphertext } = split(container);
+      const { statement, envelopes, ciphertext } = split(container);
       assert.equal(statement, vector[audience].statement);
-      assert.deepEqual(join(statement, ciphertext), container);
+      assert.deepEqual(envelopes, vector[audience].envelopes);
+      assert.deepEqual(join(statement, ciphertext, envelopes), container);
     });
 
     it(`${audience}: it opens, and is sealed to the same bytes`, async () => {
@@ -206,12 +216,73 @@ describe("snippets", () => {
     const { team, snippet, audience, user } = payload;
     const { roster } = await readTeam();
     const expected = devicesOf(new Map([...audience.members, user].map((id) => [id, roster.get(id)]))).map(({ device }) => device);
-    assert.deepEqual(audience.envelopes.map(({ device }) => device), ascending(expected));
+    const { envelopes } = vector["to one member"];
+    assert.deepEqual(envelopes.map(({ device }) => device), ascending(expected));
+    assert.equal(await envelopeSetHash(envelopes), audience.envelopes);
 
     const prekey = await keyPair("ECDH", vector["recipient's prekey"]);
-    const envelope = audience.envelopes.find((each) => each.prekey === prekey.id);
+    const envelope = envelopes.find((each) => each.prekey === prekey.id);
     const purpose = contentKeyPurpose(team, snippet, kid);
     assert.equal(labelled(...purpose, envelope.device, envelope.prekey), vector["envelope label, from device 1 to device 3"]);
     assert.deepEqual(await openEnvelope(envelope, purpose, prekey), contentKey);
+  });
+});
+
+describe("a worked join", () => {
+  const vector = read("join.json");
+  const team = vector["the team's id: the hash of its first entry"];
+  const commits = ["1. the founding commit", "2. the commit that invites", "5. the joiner's commit"].map((name) => vector[name]);
+  const entries = commits.flatMap((commit) => commit.entries);
+  const logs = vector["user logs"];
+  const RECEIVED = logs[0].entries[0].received_at;
+  const log = async () => TeamLog.read(entries.map((jws) => ({ jws, received_at: RECEIVED })), await directoryOf(logs));
+
+  it("is by people whose logs are verified", async () => {
+    for (const person of logs) await checkUserLog(person);
+  });
+
+  it("leads from the founding to the joiner's membership", async () => {
+    const found = await log();
+    assert.deepEqual([found.team, found.head], [team, vector["the head after it"]]);
+    assert.deepEqual(ascending(found.roster.keys()), ascending(logs.map(({ user }) => user)));
+  });
+
+  it("is by a code, and the proof that its key signs", async () => {
+    await checkInvitation(vector["3. the invitation"]);
+    const { head, key } = vector["3. the invitation"];
+    assert.ok((await log()).contains(head));
+    const { compact, payload, hash, typ } = vector["4. the proof"];
+    const proof = await verify(await parse(typ, compact), publicOf(key));
+    assert.deepEqual([proof.payload, proof.hash], [payload, hash]);
+    const joined = (await log()).past.find(({ event }) => event.type === "member.joined");
+    assert.equal(joined.event.proof, compact);
+  });
+
+  it("hashes heads, devices and envelopes in these lines", async () => {
+    const { event, roster } = (await log()).past.at(-1);
+    const hashes = vector["what its rotation hashes"];
+    for (const set of ["heads", "devices", "envelopes"]) {
+      const { lines, hash } = hashes[set];
+      assert.deepEqual(lines.slice(1), ascending(lines.slice(1)));
+      assert.equal(await hashOf(utf8(labelled(...lines))), hash);
+      assert.equal(event[set], hash);
+    }
+    assert.equal(await headSetHash([...roster.values()].map(({ user, named }) => ({ user, ...named }))), hashes.heads.hash);
+    assert.equal(await deviceSetHash(devicesOf(roster)), hashes.devices.hash);
+    assert.equal(await envelopeSetHash(vector["5. the joiner's commit"].envelopes), hashes.envelopes.hash);
+    const positions = hashes["members, ascending, with the positions of their heads"];
+    assert.deepEqual([positions.map(({ user }) => user), positions.map(({ seq }) => seq)], [ascending(roster.keys()), event.seqs]);
+  });
+
+  it("seals keys that open and fit what was committed to", async () => {
+    const found = await log();
+    const opened = vector["6. what the envelopes open to"];
+    assert.deepEqual(opened.map(({ envelope }) => envelope), commits.flatMap(({ envelopes }) => envelopes));
+    for (const { epoch, envelope, "opens to the team key": text, "recipient's prekey": prekey } of opened) {
+      const { author, event } = found.rotation(epoch);
+      const key = await openEnvelope(envelope, teamKeyPurpose(team, epoch, author.device), await keyPair("ECDH", prekey));
+      assert.equal(b64u.encode(key), text);
+      assert.equal(await teamKeyCommitment(key, team, epoch), event.commitment);
+    }
   });
 });

@@ -1,20 +1,22 @@
 // A client of docs/protocol.md, in memory: signs in, keeps keys, verifies everything that the service says (section 11).
 
 import { Api, Problem } from "./api.mjs";
-import {
-  b64u, fromUtf8, hash, hashOf, head as headShape, object, parseAs, randomBytes, Refused, require, sameHead, seconds, string, utf8,
-} from "./encodings.mjs";
+import { ascending, b64u, hashOf, randomBytes, Refused, require, sameHead, utf8 } from "./encodings.mjs";
+import { makeCode, parseCode } from "./invitation.mjs";
 import {
   contentKeyPurpose, deviceSetHash, envelopeSetHash, keyPairFromScalar, makeKeyPair, makeSecretKey, openEnvelope, openProfile,
   requireCommitted, scalarOf, sealEnvelope, sealProfile, teamKeyCommitment, teamKeyPurpose,
 } from "./keys.mjs";
+import { CLOCK_SKEW, HANDSHAKE_LIFETIME, MEMBERS_EVER, POLL_INTERVAL, USER_LOG_ENTRIES } from "./limits.mjs";
 import {
   join as joinContainer, newSnippetId, openContent, openHeader, sealContent, split, SUITE, unwrapContentKey, wrapContentKey,
 } from "./snippet.mjs";
-import { CLOCK_SKEW } from "./limits.mjs";
 import { openSelfSigned, parse, sign, verify } from "./statements.mjs";
 import { devicesOf, TeamLog } from "./teamlog.mjs";
-import { openPrekey, requireTimely, UserLog } from "./userlog.mjs";
+import { loginOf, nameCommitment, newOpening, openPrekey, requireTimely, UserLog, Window } from "./userlog.mjs";
+
+export { ascending } from "./encodings.mjs";
+export { parseCode } from "./invitation.mjs";
 
 /** What the service said cannot be true. */
 export class TamperError extends Error {
@@ -24,43 +26,67 @@ export class TamperError extends Error {
   }
 }
 
+/**
+ * A key that this device should have been given, and was not, or that is not the one that was committed to. The fault is that of
+ * `device`, a device of `user`, which sealed it. Whatever else there is to read is not affected.
+ */
+export class Unreadable extends Refused {
+  constructor(detail, { device, user }, options) {
+    super("unreadable", `${detail}; sealed by the device ${device} of ${user}`, options);
+    this.name = "Unreadable";
+    Object.assign(this, { device, user });
+  }
+}
+
 /** Runs checks of what the service said: whatever they refuse is an accusation. */
 async function distrust(checks) {
   try {
     return await checks();
   } catch (cause) {
-    throw cause instanceof Refused ? new TamperError(cause.message, { cause }) : cause;
+    throw cause instanceof Refused && !(cause instanceof Unreadable) ? new TamperError(cause.message, { cause }) : cause;
+  }
+}
+
+/** Opens what `sealer` sealed, `{ device, user }`: whatever does not open is the sealer's fault. */
+async function opening(sealer, open) {
+  try {
+    return await open();
+  } catch (cause) {
+    throw cause instanceof Refused ? new Unreadable(cause.message, sealer, { cause }) : cause;
   }
 }
 
 /** The code of a refusal for want of a key, which is nobody's fault: a device has no keys from before it was added. */
 const NO_KEY = "not-found";
 
-const orNull = (key) =>
-  key.catch((error) => {
-    if (error instanceof Refused && error.code === NO_KEY) return null;
-    throw error;
-  });
+/** What could be opened, or else null and why not: `[opened, refusal]`. */
+const attempt = (opened) =>
+  opened.then(
+    (value) => [value, null],
+    (error) => {
+      if (error instanceof Unreadable || (error instanceof Refused && error.code === NO_KEY)) return [null, error];
+      throw error;
+    },
+  );
 
-const DEFAULT_POLICY = { max_epoch_age: 30 * 24 * 3600 };
+const DEFAULT_POLICY = { max_epoch_age: 30 * 24 * 3600, joining: "invitation" };
 const ATTEMPTS = 5;
+/** More entries of a team's log, or snippets in a list, this client does not collect: a service could send them for ever. */
+const MOST_ITEMS = 100_000;
 
 export class Client {
   /**
    * Signs in a new device. `approve` is given the answer to the handshake, goes through the browser's part, and resolves when
-   * that is done. `clock` gives seconds. A device whose user has no log yet begins it; others stay inactive.
+   * that is done. `clock` gives seconds. If the account has no user yet, the device founds one; otherwise it stays inactive
+   * until another device adds it ([`describe`]) or it starts over ([`startOver`]).
    */
   static async signIn({ origin, name, approve, fetch, clock = () => Math.floor(Date.now() / 1000), sleep }) {
     const key = await makeKeyPair("ECDSA");
     const client = new Client(new Api(origin, key, fetch), clock, key);
     await client.obtainTokens(name, approve, sleep);
-    const { user, device, log } = await client.api.me();
-    await distrust(() => {
-      require(user.id === client.user, "invalid-request", "the service speaks of another user");
-      require(device.id === client.device.id, "invalid-request", "the service speaks of another device");
-    });
-    client.person = user;
-    if (log === null) await client.beginLog();
+    const { device, other } = await client.me();
+    client.user = device.user ?? other?.user ?? null;
+    if (client.user === null) await client.beginLog();
     return client;
   }
 
@@ -68,21 +94,29 @@ export class Client {
     this.api = api;
     this.now = clock;
     this.device = device;
+    /** The user of this device; before it is in a log, the one that it would be added to, as the service says. */
     this.user = null;
+    /** The user that this device founded, if it did. */
+    this.founded = null;
+    /** What the service says of the account. */
+    this.account = null;
     this.tokens = null;
     /** Of a refresh that was begun and has no answer yet. */
     this.idempotencyKey = null;
     /** This device's prekey pairs by key id, and the id of the current one. */
     this.prekeys = new Map();
     this.prekey = null;
-    /** Prekeys of the user's other devices, as those told directly: the service tells them with a team's directory only. */
-    this.siblingPrekeys = new Map();
-    /** The heads verified last, by user and by team. */
+    /** By user and by team: the head that was verified last and when it was read, `{ seq, hash, readAt }`. */
     this.pins = new Map();
+    /** The login that each user was first seen with. */
+    this.logins = new Map();
     /** Team keys by `team epoch`. */
     this.teamKeys = new Map();
-    /** Names that invitation links told, by team. */
-    this.linkNames = new Map();
+    /** Names that invitations told, and names that were known last, by team. */
+    this.codeNames = new Map();
+    this.teamNames = new Map();
+    /** The teams that this client is in, or waits to be in. */
+    this.ownTeams = new Set();
   }
 
   // --- sign-in, section 9 ---
@@ -91,19 +125,23 @@ export class Client {
     const verifier = b64u.encode(randomBytes(32));
     const statement = { jwk: this.device.jwk, challenge: await hashOf(utf8(verifier)), name, iat: this.now() };
     const handshake = await this.api.handshake(await sign("osmynt-handshake+jws", statement, this.device));
+    await distrust(() => {
+      const addresses = [handshake.verification_uri, handshake.verification_uri_complete];
+      require(addresses.every((address) => address.startsWith(`${this.api.origin}/`)), "invalid-request", "an address of another service");
+      require(handshake.interval <= POLL_INTERVAL && handshake.expires_in <= HANDSHAKE_LIFETIME, "invalid-request", "a sign-in that takes too long");
+    });
     await approve(handshake);
     let { interval } = handshake;
     for (;;) {
       try {
         this.keep(await this.api.tokens(handshake.device_code, verifier));
-        break;
+        return;
       } catch (problem) {
         if (problem.code !== "authorization_pending" && problem.code !== "slow_down") throw problem;
         if (problem.code === "slow_down") interval += 5;
         await sleep(interval * 1000);
       }
     }
-    this.user = this.tokens.user;
   }
 
   /** The next generation of tokens. A refresh whose answer did not come is repeated with the key that it was begun with. */
@@ -118,159 +156,244 @@ export class Client {
     this.idempotencyKey = null;
   }
 
+  /** What the service says of account and device, as far as it is not false. */
+  async me() {
+    const me = await this.api.me();
+    await distrust(() => {
+      require(me.account.id === this.tokens.account, "invalid-request", "the service speaks of another account");
+      require(me.device.id === this.device.id, "invalid-request", "the service speaks of another device");
+      require(this.founded === null || me.device.user === this.founded, "invalid-request", "the service has this device in another log");
+    });
+    this.account = me.account;
+    return me;
+  }
+
   // --- the user's own log, section 3 ---
 
-  async beginLog() {
-    const { device, prekey } = await this.describe();
-    await this.appendToOwnLog(new UserLog(this.user), { type: "device.added", device }, [prekey]);
+  /** Founds a user with this device. */
+  async beginLog({ startOver = false } = {}) {
+    if (this.account === null) await this.me();
+    const log = new UserLog();
+    const device = await this.describeDevice(null);
+    const entries = [await this.appendTo(log, { type: "device.added", device })];
+    const name = newOpening(this.account);
+    entries.push(await this.appendTo(log, { type: "name.signed", commitment: await nameCommitment(log.user, name) }));
+    await this.sendOwn(log, entries, [await this.newPrekey(log.user)], [name], startOver);
+    this.user = log.user;
+    this.founded = log.user;
   }
+
+  /** Founds another user of the account with this device, which is in no log yet. */
+  startOver = () => this.beginLog({ startOver: true });
 
   /** What another device of the user needs in order to add this one: `{ device, prekey }`, both statements. */
   async describe() {
-    const device = await sign("osmynt-device+jws", { user: this.user, jwk: this.device.jwk, iat: this.now() }, this.device);
-    return { device, prekey: await this.newPrekey() };
+    return { device: await this.describeDevice(this.user), prekey: await this.newPrekey() };
   }
 
-  async newPrekey() {
+  describeDevice = (user) => sign("osmynt-device+jws", { user, jwk: this.device.jwk, iat: this.now() }, this.device);
+
+  async newPrekey(user = this.user) {
     const pair = await makeKeyPair("ECDH");
     this.prekeys.set(pair.id, pair);
     this.prekey = pair.id;
-    return sign("osmynt-prekey+jws", { user: this.user, kind: "signed", key: pair.jwk, iat: this.now() }, this.device);
+    return sign("osmynt-prekey+jws", { user, kind: "signed", key: pair.jwk, iat: this.now() }, this.device);
   }
 
   async renewPrekey() {
     await this.api.replacePrekey(await this.newPrekey());
   }
 
-  async addDevice({ device, prekey }) {
-    const { kid } = await openSelfSigned("osmynt-device+jws", device);
-    await this.appendToOwnLog(await this.ownLog(), { type: "device.added", device }, [prekey]);
-    this.learnSiblingPrekey(kid, (await parse("osmynt-prekey+jws", prekey)).payload.key);
+  addDevice = async ({ device, prekey }) => this.appendToOwnLog(await this.ownLog(), { type: "device.added", device }, [prekey]);
+  revokeDevice = async (device) => this.appendToOwnLog(await this.ownLog(), { type: "device.revoked", device });
+
+  /** Signs the login that GitHub gave at the last sign-in. */
+  async signName() {
+    const { account } = await this.me();
+    const name = newOpening(account);
+    await this.appendToOwnLog(await this.ownLog(), { type: "name.signed", commitment: await nameCommitment(this.user, name) }, [], [name]);
   }
 
-  learnSiblingPrekey(device, jwk) {
-    this.siblingPrekeys.set(device, jwk);
+  async appendToOwnLog(log, event, prekeys = [], names = []) {
+    const entries = [await this.appendTo(log, event)];
+    await this.sendOwn(log, entries, prekeys, names);
   }
 
-  async revokeDevice(device) {
-    await this.appendToOwnLog(await this.ownLog(), { type: "device.revoked", device }, []);
-  }
-
-  /** Starts the account over with this device. */
-  async resetIdentity() {
-    const { device, prekey } = await this.describe();
-    await this.appendToOwnLog(await this.ownLog(), { type: "identity.reset", device }, [prekey]);
-  }
-
-  async appendToOwnLog(log, event, prekeys) {
-    const entry = { user: this.user, seq: log.entries.length, prev: log.head?.hash ?? null, iat: this.now(), event };
+  async appendTo(log, event) {
+    const entry = { user: log.user, seq: log.entries.length, prev: log.head?.hash ?? null, iat: this.now(), event };
     const jws = await sign("osmynt-user+jws", entry, this.device);
     await log.append(jws, Math.max(this.now(), log.entries.at(-1)?.receivedAt ?? 0));
-    const { head, identity } = await this.api.appendToMyLog([jws], prekeys);
-    await distrust(() => require(sameHead(head, log.head) && identity === log.identity, "stale-log", "the log went elsewhere"));
-    this.raise(this.user, head);
+    return jws;
+  }
+
+  async sendOwn(log, entries, prekeys, names, startOver) {
+    const { head, user } = await this.api.appendToMyLog(entries, prekeys, names, startOver);
+    await distrust(() => require(sameHead(head, log.head) && user === log.user, "stale-log", "the log went elsewhere"));
+    this.raise(log.user, head);
   }
 
   /** Remembers the head of a log after something of this client's own, unless it has come further meanwhile. */
   raise(key, head) {
-    if (head.seq > (this.pins.get(key)?.seq ?? -1)) this.pins.set(key, head);
+    const pin = this.pins.get(key);
+    if (head.seq > (pin?.seq ?? -1)) this.pins.set(key, { ...head, readAt: pin?.readAt ?? 0 });
   }
 
-  async ownLog() {
-    const pinned = new Map(this.pins);
-    const { entries, head } = await this.pages((from) => this.api.myLog(from));
+  ownLog = async () => (await this.readOwn()).log;
+
+  /** This user's own log, and the prekeys of the devices in it: `{ log, prekeys }`. */
+  async readOwn() {
+    const reading = this.beginReading();
+    let statements = [];
+    const { entries, head } = await this.pages(USER_LOG_ENTRIES, async (from) => {
+      const page = await this.api.myLog(from);
+      statements = page.prekeys;
+      return page;
+    });
     return distrust(async () => {
-      const log = await UserLog.read(this.user, entries);
-      this.pin(pinned, this.user, log, head);
-      return log;
+      const log = await UserLog.read(this.user, entries, this.window(reading, this.user));
+      this.pin(reading, this.user, log, head);
+      const prekeys = new Map();
+      await this.verifyPrekeys(log, statements, prekeys);
+      return { log, prekeys };
     });
   }
 
-  /** All entries of a log, page by page, and its head. */
-  async pages(page) {
+  /** All entries of a log, of which there are `most`, page by page, and its head. */
+  async pages(most, page) {
     const entries = [];
     for (;;) {
       const next = await page(entries.length);
       entries.push(...next.entries);
+      await distrust(() => require(entries.length <= most && (next.head?.seq ?? 0) < most, "too-large", `more than ${most} entries`));
       if (next.entries.length === 0 || next.head === null || entries.length > next.head.seq) return { entries, head: next.head };
     }
   }
 
+  // --- what was verified before, section 11, points 2 and 3 ---
+
+  beginReading = () => ({ pinned: new Map(this.pins), readAt: this.now() });
+  window = ({ pinned }, key) => new Window(this.now(), pinned.get(key));
+
   /**
-   * Refuses a log that does not end in `head` or lacks the head that was verified last before it was asked for, as `pinned` has it;
-   * and remembers its head, unless something else that this client does has come further meanwhile.
+   * Refuses a log that does not end in `head` or lacks the head that was verified last before it was asked for; and remembers its
+   * head, unless something else that this client does has come further meanwhile.
    */
-  pin(pinned, key, log, head) {
+  pin({ pinned, readAt }, key, log, head) {
     require(sameHead(log.head, head), "stale-log", "the log does not end in its head");
     const before = pinned.get(key);
     require(before === undefined || log.contains(before), "stale-log", "the log lacks a head that it had: a fork or a rollback");
     const present = this.pins.get(key);
-    if (log.head !== null && (present === undefined || log.contains(present))) this.pins.set(key, log.head);
-    else require(present === undefined || present.seq > log.head.seq, "stale-log", "two logs at the same time: a fork");
+    if (present === undefined || log.contains(present)) this.pins.set(key, { ...log.head, readAt: Math.max(readAt, present?.readAt ?? 0) });
+    else require(present.seq > log.head.seq, "stale-log", "two logs at the same time: a fork");
   }
 
   // --- reading a team ---
 
   /**
-   * A verified view of a team: `{ log, directory, prekeys }`. The log is read first, so that the directory is never older.
-   * With `proof` as the holder of an invitation.
+   * A verified view of a team: `{ log, directory, prekeys, logins }`. The log is read first, so that the directory is never
+   * older. With `proof` as the holder of an invitation.
    */
   async read(team, proof) {
-    const pinned = new Map(this.pins);
-    const { entries, head } = await this.pages((from) => this.api.log(team, from, proof));
+    const reading = this.beginReading();
+    const { entries, head } = await this.pages(MOST_ITEMS, (from) => this.api.log(team, from, proof));
     const users = [];
     for (let after = null; ; ) {
       const page = await this.api.directory(team, after, proof);
       users.push(...page.users);
+      // Everybody who ever was in the team, and the caller.
+      await distrust(() => require(users.length <= MEMBERS_EVER + 1, "too-large", "more people than a team has"));
       if (page.next === null) break;
       await distrust(() => require(after === null || page.next > after, "invalid-request", "the directory goes in a circle"));
       after = page.next;
     }
     return distrust(async () => {
-      const { directory, prekeys } = await this.verifyDirectory(pinned, users);
-      const log = await TeamLog.read(entries, directory);
+      const people = await this.verifyDirectory(reading, users);
+      const log = await TeamLog.read(entries, people.directory, this.window(reading, team));
       require(log.team === team, "invalid-request", "the log of another team");
-      for (const user of log.everyone) require(directory.has(user), "invalid-request", "the directory leaves somebody out");
-      this.pin(pinned, team, log, head);
-      return { log, directory, prekeys };
+      for (const user of log.everyone) require(people.directory.has(user), "invalid-request", "the directory leaves somebody out");
+      this.pin(reading, team, log, head);
+      return { log, ...people };
     });
   }
 
-  async verifyDirectory(pinned, users) {
+  async verifyDirectory(reading, users) {
     const directory = new Map();
     const prekeys = new Map();
-    for (const { user, log: entries, prekeys: statements } of users) {
+    const logins = new Map();
+    for (const { user, log: entries, name, prekeys: statements } of users) {
       require(!directory.has(user), "invalid-request", "the directory repeats somebody");
-      const log = await UserLog.read(user, entries);
-      this.pin(pinned, user, log, log.head);
+      const log = await UserLog.read(user, entries, this.window(reading, user));
+      this.pin(reading, user, log, log.head);
       directory.set(user, log);
-      for (const statement of statements) {
-        const { device, jwk } = await openPrekey(statement, log);
-        require(!prekeys.has(device), "invalid-request", "two signed prekeys of one device");
-        prekeys.set(device, jwk);
-      }
+      logins.set(user, await loginOf(log, name));
+      await this.verifyPrekeys(log, statements, prekeys);
     }
-    return { directory, prekeys };
+    return { directory, prekeys, logins };
+  }
+
+  /** Adds the signed prekeys of a user's devices to `prekeys`. */
+  async verifyPrekeys(log, statements, prekeys) {
+    for (const statement of statements) {
+      const prekey = await openPrekey(statement, log);
+      if (prekey === null) continue;
+      require(!prekeys.has(prekey.device), "invalid-request", "two signed prekeys of one device");
+      prekeys.set(prekey.device, prekey.jwk);
+    }
+  }
+
+  /**
+   * Members and whoever is pending, by user: `{ user, login, doubt }`. `doubt` says why the login is not to be relied upon:
+   * "changed" since it was pinned, "shared" with another, "unopened" (the login is then the pinned one, if any); null otherwise.
+   */
+  people({ log, logins }) {
+    const present = [...log.roster.keys(), ...log.pending.keys()];
+    const people = present.map((user) => {
+      const found = logins.get(user);
+      if (found === null) return { user, login: this.logins.get(user) ?? null, doubt: "unopened" };
+      if (!this.logins.has(user)) this.logins.set(user, found);
+      return { user, login: found, doubt: this.logins.get(user) === found ? null : "changed" };
+    });
+    const bearers = (name) => people.filter(({ login }) => login?.toLowerCase() === name.toLowerCase());
+    const withDoubt = (person) => (person.doubt === null && bearers(person.login).length > 1 ? { ...person, doubt: "shared" } : person);
+    return new Map(people.map((person) => [person.user, withDoubt(person)]));
+  }
+
+  /** Relies on the login that somebody has now. */
+  acceptName = ({ logins }, user) => this.logins.set(user, logins.get(user));
+
+  /** The user id of the member with this login, about which there is no doubt. */
+  userCalled(view, login) {
+    const found = [...this.people(view).values()].find((person) => person.login === login);
+    require(found !== undefined, "not-found", `no member is called ${login}`);
+    require(found.doubt === null, "forbidden", `the name ${login} is in doubt (${found.doubt}): use the user id`);
+    return found.user;
   }
 
   /** The team key of an epoch. */
   async teamKey({ log }, epoch) {
     const name = `${log.team} ${epoch}`;
     if (!this.teamKeys.has(name)) {
-      const rotation = log.past.find(({ event }) => event.type === "key.rotated" && event.epoch === epoch);
+      const rotation = log.rotation(epoch);
       const { envelopes } = await this.api.envelopes(log.team, epoch);
+      await distrust(() => envelopes.forEach((each, index) => {
+        require(each.epoch >= (envelopes[index - 1]?.epoch ?? epoch - 1) + (index > 0 ? 1 : 0), "invalid-request", "envelopes of other epochs");
+        require(each.envelope.device === this.device.id, "invalid-request", "an envelope for another device");
+      }));
       const found = envelopes.find((each) => each.epoch === epoch);
-      require(found !== undefined, NO_KEY, "this device was not given the key of that epoch");
-      this.teamKeys.set(name, await distrust(() => this.openTeamKey(log.team, epoch, rotation, found.envelope)));
+      const isForUs = rotation?.roster.get(this.user)?.devices.includes(this.device.id);
+      require(found !== undefined || isForUs, NO_KEY, "this device was not given the key of that epoch");
+      this.teamKeys.set(name, await this.openTeamKey(log.team, epoch, rotation, found?.envelope));
     }
     return this.teamKeys.get(name);
   }
 
-  async openTeamKey(team, epoch, { author, event }, envelope) {
-    const key = await openEnvelope(envelope, teamKeyPurpose(team, epoch, author.device), this.ownPrekey(envelope));
-    requireCommitted(await teamKeyCommitment(key, team, epoch), event.commitment);
-    return key;
-  }
+  openTeamKey = (team, epoch, { author, event }, envelope) =>
+    opening(author, async () => {
+      require(envelope !== undefined, "invalid-request", `the key of epoch ${epoch} is missing`);
+      const key = await openEnvelope(envelope, teamKeyPurpose(team, epoch, author.device), this.ownPrekey(envelope));
+      requireCommitted(await teamKeyCommitment(key, team, epoch), event.commitment);
+      return key;
+    });
 
   ownPrekey({ device, prekey }) {
     require(device === this.device.id && this.prekeys.has(prekey), "invalid-request", "an envelope for somebody else");
@@ -279,42 +402,80 @@ export class Client {
 
   /** The name that an owner or admin sealed last; failing that, the invitation's; failing that, one that a plain member sealed. */
   async teamName(view) {
-    const sealed = view.log.past.filter(({ event }) => event.profile !== undefined).reverse();
-    const byRole = ({ author, roster }) => (roster.get(author.user)?.role === "member" ? 1 : 0);
-    for (const plain of [0, 1]) {
-      if (plain === 1 && this.linkNames.has(view.log.team)) return this.linkNames.get(view.log.team);
-      for (const { event } of sealed.filter((each) => byRole(each) === plain)) {
-        const key = await orNull(this.teamKey(view, event.epoch));
-        if (key !== null) return (await distrust(() => openProfile(key, view.log.team, event.epoch, event.profile))).name;
-      }
+    const { team, past } = view.log;
+    const sealed = past.filter(({ event }) => event.profile !== undefined).reverse();
+    const byPlainMember = ({ author, roster }) => roster.get(author.user)?.role === "member";
+    const name =
+      (await this.nameIn(view, sealed.filter((each) => !byPlainMember(each)))) ??
+      this.codeNames.get(team) ??
+      this.teamNames.get(team) ??
+      (await this.nameIn(view, sealed.filter(byPlainMember)));
+    if (name === undefined) throw new Refused("not-found", "no profile that this device can open");
+    this.teamNames.set(team, name);
+    return name;
+  }
+
+  /** The name in the first of these profiles that opens. */
+  async nameIn(view, sealed) {
+    for (const { event, author } of sealed) {
+      const [key] = await attempt(this.teamKey(view, event.epoch));
+      if (key === null) continue;
+      const [profile] = await attempt(opening(author, () => openProfile(key, view.log.team, event.epoch, event.profile)));
+      if (profile !== null) return profile.name;
     }
-    throw new Refused("not-found", "no profile that this device can open");
+    return undefined;
   }
 
   // --- changing a team ---
 
   async createTeam(name, policy = DEFAULT_POLICY) {
-    const own = await this.ownLog();
-    const view = { log: new TeamLog(), directory: new Map([[this.user, own]]), prekeys: new Map() };
-    const event = { type: "team.created", nonce: b64u.encode(randomBytes(16)), identity: own.identity, policy };
+    const { log: own, prekeys } = await this.readOwn();
+    const view = { log: new TeamLog(), directory: new Map([[this.user, own]]), prekeys };
+    const event = { type: "team.created", nonce: b64u.encode(randomBytes(16)), policy };
     const commit = await this.buildCommit(view, [event], name);
-    return this.sendCommit(commit, () => this.api.createTeam(commit.body));
+    const team = await this.sendCommit(commit, () => this.api.createTeam(commit.body));
+    this.ownTeams.add(team);
+    return team;
   }
 
-  async invite(team, { role = "member", uses = 1, seconds: lifetime = 7 * 24 * 3600 } = {}) {
+  /** The caller's teams, as the service lists them, and those that it does not list any more: `{ teams, vanished }`. */
+  async teams() {
+    const { teams } = await this.api.teams();
+    const listed = teams.map(({ team }) => team);
+    await distrust(() => require(ascending(new Set(listed)).join() === listed.join(), "invalid-request", "the teams are not ascending"));
+    return { teams, vanished: [...this.ownTeams].filter((team) => !listed.includes(team)) };
+  }
+
+  async deleteTeam(team) {
+    await this.api.deleteTeam(team);
+    this.ownTeams.delete(team);
+  }
+
+  /** An invitation, for the user with id `user` alone if that is given: `{ id, code }`. */
+  async invite(team, { role = "member", uses = 1, seconds: lifetime = 3 * 24 * 3600, user } = {}) {
     const pair = await makeKeyPair("ECDSA");
-    const commit = await this.change(team, () => [{ type: "invite.created", key: pair.jwk, role, exp: this.now() + lifetime, uses }]);
-    const name = await this.teamName(commit);
-    const link = { team, key: b64u.encode(await scalarOf(pair.privateKey)), head: commit.log.head, name };
-    return { id: pair.id, link: `${this.api.origin}/join#v1.${b64u.encode(utf8(JSON.stringify(link)))}` };
+    const exp = this.now() + lifetime;
+    const commit = await this.change(team, () => [{ type: "invite.created", key: pair.jwk, role, exp, uses, ...(user !== undefined && { user }) }]);
+    const code = { origin: this.api.origin, team, key: await scalarOf(pair.privateKey), head: commit.log.head, name: await this.teamName(commit) };
+    return { id: pair.id, code: await makeCode(code) };
   }
 
   revokeInvite = (team, invite) => this.change(team, () => [{ type: "invite.revoked", invite }]);
-  removeMember = (team, user) => this.change(team, () => [{ type: "member.removed", user }], { rotate: true });
-  leave = (team) => this.change(team, () => [{ type: "member.left" }]);
+  /** Lets in somebody who waits to be confirmed. */
+  confirm = (team, user) => this.change(team, () => [{ type: "member.confirmed", user }], { rotate: () => true });
+  /** Removes a member, or refuses somebody who waits to be confirmed. */
+  removeMember = (team, user) => this.change(team, () => [{ type: "member.removed", user }], { rotate: ({ log }) => log.roster.has(user) });
   changeRole = (team, user, role) => this.change(team, () => [{ type: "role.changed", user, role }]);
-  changePolicy = (team, policy) => this.change(team, () => [{ type: "policy.changed", policy }]);
-  rotate = (team) => this.change(team, () => [], { rotate: true });
+  /** Members of the policy that are not given stay as they are. */
+  changePolicy = (team, policy) => this.change(team, ({ log }) => [{ type: "policy.changed", policy: { ...log.policy, ...policy } }]);
+  rotate = (team) => this.change(team, () => [], { rotate: () => true });
+
+  /** Leaves a team, or withdraws from waiting to be confirmed. */
+  async leave(team) {
+    const commit = await this.change(team, () => [{ type: "member.left" }]);
+    this.ownTeams.delete(team);
+    return commit;
+  }
 
   rename = (team, name) =>
     this.change(team, async (view) => {
@@ -322,29 +483,30 @@ export class Client {
       return [{ type: "profile.changed", epoch: number, profile: await sealProfile(await this.teamKey(view, number), team, number, { name }) }];
     });
 
-  /** Joins the team of an invitation link, and returns its id. */
-  async join(link) {
-    const { origin, team, key, head, name } = parseLink(link);
+  /** Joins the team of an invitation's code, or asks to be confirmed if that is the team's policy; returns the team's id. */
+  async join(code) {
+    const { origin, team, key, head, name } = await parseCode(code);
     require(origin === this.api.origin, "invalid-request", "an invitation to another service");
-    const invitation = await keyPairFromScalar("ECDSA", b64u.decode(key, 32));
+    const invitation = await keyPairFromScalar("ECDSA", key);
     await this.retrying(null, async () => {
-      const own = await this.ownLog();
-      const proven = { team, invite: invitation.id, user: this.user, identity: own.identity, iat: this.now() };
+      const proven = { team, invite: invitation.id, user: this.user, iat: this.now() };
       const proof = await sign("osmynt-invite+jws", proven, invitation);
       const view = await this.read(team, proof);
       await distrust(() => require(view.log.contains(head), "stale-log", "the log lacks the head of the invitation"));
-      const commit = await this.buildCommit(view, [{ type: "member.joined", invite: invitation.id, identity: own.identity, proof }], name);
+      const rotates = view.log.policy.joining === "invitation";
+      const commit = await this.buildCommit(view, [{ type: "member.joined", invite: invitation.id, proof }], rotates ? name : null);
       await this.sendCommit(commit, () => this.api.commit(team, commit.body));
     });
-    this.linkNames.set(team, name);
+    this.codeNames.set(team, name);
+    this.ownTeams.add(team);
     return team;
   }
 
-  /** Commits the events that `events` makes of a fresh view, with a rotation if asked for. */
-  change(team, events, { rotate = false } = {}) {
+  /** Commits the events that `events` makes of a fresh view, with a rotation if `rotate` says so of it. */
+  change(team, events, { rotate = () => false } = {}) {
     return this.retrying(team, async () => {
       const view = await this.read(team);
-      const commit = await this.buildCommit(view, await events(view), rotate ? await this.teamName(view) : null);
+      const commit = await this.buildCommit(view, await events(view), rotate(view) ? await this.teamName(view) : null);
       await this.sendCommit(commit, () => this.api.commit(team, commit.body));
       return commit;
     });
@@ -354,7 +516,8 @@ export class Client {
    * Entries for `events` and, where `name` is given, a rotation that seals it. They pass the same state machine that verifies
    * the logs of others: what it refuses is not sent. Returns the view after the commit, with the `body` to send.
    */
-  async buildCommit({ log, directory, prekeys }, events, name) {
+  async buildCommit(view, events, name) {
+    const { log, directory, prekeys } = view;
     const draft = log.draft();
     const entries = [];
     const append = async (event) => {
@@ -367,11 +530,11 @@ export class Client {
     const rotation = name === null ? null : await this.buildRotation(draft, directory, prekeys, name);
     if (rotation !== null) await append(rotation.event);
     draft.requireSettled();
-    return { log: draft, directory, prekeys, key: rotation?.key, body: { entries, envelopes: rotation?.envelopes ?? [] } };
+    return { ...view, log: draft, key: rotation?.key, body: { entries, envelopes: rotation?.envelopes ?? [] } };
   }
 
   async buildRotation(log, directory, prekeys, name) {
-    const { heads, roster } = log.rotationFor(directory);
+    const { seqs, heads, roster } = await log.rotationFor(directory);
     const epoch = (log.epoch?.number ?? 0) + 1;
     const key = makeSecretKey();
     const devices = devicesOf(roster);
@@ -379,6 +542,7 @@ export class Client {
     const event = {
       type: "key.rotated",
       epoch,
+      seqs,
       heads,
       devices: await deviceSetHash(devices),
       envelopes: await envelopeSetHash(envelopes),
@@ -395,8 +559,9 @@ export class Client {
   }
 
   prekeyOf(device, prekeys) {
-    const jwk = device === this.device.id ? this.prekeys.get(this.prekey).jwk : (prekeys.get(device) ?? this.siblingPrekeys.get(device));
-    if (jwk === undefined) throw new TamperError(`the directory has no prekey of the device ${device}`);
+    const own = device === this.device.id ? this.prekeys.get(this.prekey)?.jwk : undefined;
+    const jwk = prekeys.get(device) ?? own;
+    if (jwk === undefined) throw new TamperError(`the service has no prekey of the device ${device}`);
     return jwk;
   }
 
@@ -411,7 +576,7 @@ export class Client {
     return log.team;
   }
 
-  /** Section 11, point 7. */
+  /** Section 11, point 11. */
   async retrying(team, action) {
     for (let attempt = 1; ; attempt += 1) {
       try {
@@ -430,10 +595,19 @@ export class Client {
   async share(team, content, { to = null, header = {}, exp } = {}) {
     const snippet = newSnippetId(this.now() * 1000);
     await this.retrying(team, async () => {
-      const container = await this.buildSnippet(await this.read(team), snippet, content, { to, header, exp });
+      const container = await this.buildSnippet(await this.readFresh(team), snippet, content, { to, header, exp });
       await this.insisting(() => this.api.putSnippet(team, snippet, container));
     });
     return snippet;
+  }
+
+  /** A view of a team whose epoch is not stale, and of whose epoch this device has the key. */
+  async readFresh(team) {
+    const view = await this.read(team);
+    const { log, directory } = view;
+    if (!log.isStale(directory, this.now()) && (await attempt(this.teamKey(view, log.epoch.number)))[0] !== null) return view;
+    await this.rotate(team);
+    return this.read(team);
   }
 
   /** Sends the very same again while the service has no time: sealed anew, it would be another snippet of the same id. */
@@ -452,128 +626,130 @@ export class Client {
     const contentKey = makeSecretKey();
     const fullHeader = { kind: "code", size: content.length, ...header };
     const { ciphertext, members } = await sealContent(contentKey, log.team, snippet, fullHeader, content);
+    const sealed = to === null ? await this.sealToTeam(view, snippet, contentKey) : await this.sealToMembers(view, snippet, contentKey, to);
     const statement = {
       suite: SUITE,
       team: log.team,
       snippet,
       user: this.user,
-      audience: to === null ? await this.sealToTeam(view, snippet, contentKey) : await this.sealToMembers(view, snippet, contentKey, to),
+      audience: sealed.audience,
       ...members,
       head: log.head,
       iat: this.now(),
       ...(exp !== undefined && { exp }),
     };
-    return joinContainer(await sign("osmynt-snippet+jws", statement, this.device), ciphertext);
+    return joinContainer(await sign("osmynt-snippet+jws", statement, this.device), ciphertext, sealed.envelopes);
   }
 
   async sealToTeam(view, snippet, contentKey) {
     const { team, epoch } = view.log;
     const wrapped = await wrapContentKey(contentKey, await this.teamKey(view, epoch.number), team, epoch.number, snippet);
-    return { type: "team", epoch: epoch.number, wrapped };
+    return { audience: { type: "team", epoch: epoch.number, wrapped }, envelopes: [] };
   }
 
   async sealToMembers({ log, prekeys }, snippet, contentKey, to) {
-    const members = [...to].sort();
+    const members = ascending(to);
     const devices = devicesOf(audienceOf(log.roster, members, this.user));
     const envelopes = await this.sealToAll(contentKey, contentKeyPurpose(log.team, snippet, this.device.id), devices, prekeys);
-    return { type: "members", epoch: log.epoch.number, members, envelopes };
+    const audience = { type: "members", epoch: log.epoch.number, members, envelopes: await envelopeSetHash(envelopes) };
+    return { audience, envelopes };
   }
 
-  /** A verified snippet: `{ statement, header, content }`. */
+  /** A verified snippet: `{ statement, header, content, receivedAt }`. */
   async open(team, snippet) {
-    const container = await this.api.snippet(team, snippet);
+    const { container, receivedAt } = await this.api.snippetReceived(team, snippet);
     // Read after the snippet, so that the log has the snippet's head.
     const view = await this.read(team);
-    const { payload, kid, ciphertext } = await distrust(async () => {
-      const { statement, ciphertext } = split(container);
-      const verified = await this.verifySnippet(view, statement);
+    const { payload, kid, envelopes, ciphertext } = await distrust(async () => {
+      const { statement, ...parts } = split(container);
+      const verified = await this.verifySnippet(view, statement, parts.envelopes, receivedAt);
       require(verified.payload.snippet === snippet, "invalid-request", "another snippet");
-      return { ...verified, ciphertext };
+      require(parts.ciphertext.length === verified.payload.length, "invalid-request", "the ciphertext has another length");
+      require((await hashOf(parts.ciphertext)) === verified.payload.sha256, "invalid-request", "the ciphertext has another hash");
+      return { ...verified, ...parts };
     });
     require(payload.exp == null || payload.exp > this.now(), "gone", "the snippet has expired");
-    const contentKey = await this.contentKey(view, payload, kid);
-    return { statement: payload, ...(await distrust(() => openContent(contentKey, payload, ciphertext))) };
+    const author = { device: kid, user: payload.user };
+    const contentKey = await this.contentKey(view, payload, author, envelopes);
+    return { statement: payload, ...(await opening(author, () => openContent(contentKey, payload, ciphertext))), receivedAt };
   }
 
-  /** The verified snippets for this user: `[{ statement, header, receivedAt }]`, newest first. `header` is null where this device has no key. */
+  /**
+   * The verified snippets for this user: `[{ statement, header, receivedAt, refusal }]`, newest first. `header` is null where this
+   * device has no key or the author did not seal it well: `refusal` says why.
+   */
   async list(team, { limit } = {}) {
     const found = [];
     for (let cursor = null; ; ) {
       const page = await this.api.snippets(team, { cursor, limit });
       found.push(...page.snippets);
+      await distrust(() => require(found.length <= MOST_ITEMS, "too-large", "more snippets than this client reads"));
       if (page.next === null) break;
       cursor = page.next;
     }
     const view = await this.read(team);
     const listed = [];
-    for (const { statement, received_at } of found) {
-      const { payload, kid, past } = await distrust(() => this.verifySnippet(view, statement));
-      const receivedAt = seconds(received_at);
-      await distrust(() => {
-        requireTimely(payload.iat, receivedAt, past.receivedAt);
-        require(listed.every((each) => each.statement.snippet !== payload.snippet), "invalid-request", "a snippet is listed twice");
-      });
-      const contentKey = await orNull(this.contentKey(view, payload, kid));
-      const header = contentKey === null ? null : await distrust(() => openHeader(contentKey, payload));
-      listed.push({ statement: payload, header, receivedAt });
+    for (const { statement, envelopes, received_at: receivedAt } of found) {
+      const { payload, kid } = await distrust(() => this.verifySnippet(view, statement, envelopes, receivedAt));
+      const isNew = listed.every((each) => each.statement.snippet !== payload.snippet);
+      await distrust(() => require(isNew, "invalid-request", "a snippet is listed twice"));
+      const author = { device: kid, user: payload.user };
+      const open = async () => opening(author, async () => openHeader(await this.contentKey(view, payload, author, envelopes), payload));
+      const [header, refusal] = await attempt(open());
+      listed.push({ statement: payload, header, receivedAt, refusal });
     }
     return listed;
   }
 
-  /** Section 11, point 5, but for the ciphertext. Returns the statement and what the team's log held at its head. */
-  async verifySnippet({ log, directory }, compact) {
+  /**
+   * Section 11, point 6, but for the ciphertext. For a file, `receivedAt` is the statement's own time. Returns the statement and
+   * what the team's log held at its head.
+   */
+  async verifySnippet({ log, directory }, compact, envelopes, receivedAt) {
     const statement = await parse("osmynt-snippet+jws", compact);
     const { team, user, audience, head, iat, exp } = statement.payload;
     require(team === log.team, "invalid-request", "a snippet of another team");
     const past = log.at(head);
-    // A snippet is admitted under fresh epochs only, in which a member's devices are those that the epoch names.
-    const isAuthors = past.roster.get(user)?.devices.includes(statement.kid);
-    require(isAuthors, "forbidden", "not signed by a device that a member had then");
+    require(past.roster.get(user)?.devices.includes(statement.kid), "forbidden", "not signed by a device that a member had then");
+    const at = receivedAt ?? iat;
+    require(directory.get(user).speaksAt(statement.kid, at), "forbidden", "signed by a device that did not speak for the author then");
     await verify(statement, directory.get(user).devices.get(statement.kid).jwk);
     require(audience.epoch === past.epoch.number, "rotation-required", "not the epoch at its head");
     require(exp == null || exp > iat, "invalid-request", "expired before it was made");
-    // Its receipt time lies between that of its head and that of the next entry, whether or not the service tells it.
     const next = log.past[head.seq + 1]?.receivedAt ?? Infinity;
-    require(iat >= past.receivedAt - CLOCK_SKEW && iat <= next + CLOCK_SKEW, "clock-skew", "the stated time does not fit the log's times");
-    if (audience.type === "members") requireExactAudience(past.roster, audience, user);
+    requireTimely(iat, at);
+    require(at >= past.receivedAt - CLOCK_SKEW && at <= next + CLOCK_SKEW, "clock-skew", "received at a time that does not fit the log's");
+    require(at <= this.now() + CLOCK_SKEW, "clock-skew", "received in the future");
+    if (audience.type === "members") requireAudience(past.roster, audience, user);
+    else require(envelopes.length === 0, "invalid-request", "envelopes of a snippet to the team");
     return { ...statement, past };
   }
 
-  async contentKey(view, { team, snippet, audience }, sender) {
+  async contentKey(view, { team, snippet, audience }, author, envelopes) {
     if (audience.type === "team") {
       const teamKey = await this.teamKey(view, audience.epoch);
-      return distrust(() => unwrapContentKey(audience.wrapped, teamKey, team, audience.epoch, snippet));
+      return opening(author, () => unwrapContentKey(audience.wrapped, teamKey, team, audience.epoch, snippet));
     }
-    const envelope = audience.envelopes.find(({ device }) => device === this.device.id);
-    require(envelope !== undefined, NO_KEY, "the snippet is for other devices");
-    return distrust(() => openEnvelope(envelope, contentKeyPurpose(team, snippet, sender), this.ownPrekey(envelope)));
+    const envelope = envelopes.find(({ device }) => device === this.device.id);
+    const devices = view.log.rotation(audience.epoch).roster.get(this.user)?.devices ?? [];
+    const isForUs = [...audience.members, author.user].includes(this.user) && devices.includes(this.device.id);
+    require(envelope !== undefined || isForUs, NO_KEY, "the snippet is for other devices");
+    return opening(author, () => {
+      require(envelope !== undefined, "invalid-request", "the envelope for this device is missing");
+      return openEnvelope(envelope, contentKeyPurpose(team, snippet, author.device), this.ownPrekey(envelope));
+    });
   }
 
   deleteSnippet = (team, snippet) => this.api.deleteSnippet(team, snippet);
 }
-
-/** Ids that are hashes, ascending as section 1 has it: by the hashes that they stand for. The order of their text is another. */
-export const ascending = (ids) => ids.toSorted((a, b) => Buffer.compare(b64u.decode(a), b64u.decode(b)));
 
 /** The part of a roster that a snippet to `members` is sealed to: they and the author. */
 function audienceOf(roster, members, author) {
   return new Map([...members, author].map((user) => [user, roster.get(user) ?? { user, devices: [] }]));
 }
 
-function requireExactAudience(roster, { members, envelopes }, author) {
-  const areAscending = members.every((user, index) => index === 0 || members[index - 1] < user);
-  require(areAscending && !members.includes(author), "invalid-request", "members are distinct, ascending, and not the author");
+function requireAudience(roster, { members }, author) {
+  require(ascending(new Set(members)).join() === members.join(), "invalid-request", "members are distinct and ascending");
+  require(!members.includes(author), "invalid-request", "the author is not one of the members");
   require(members.every((user) => roster.has(user)), "invalid-request", "sent to somebody who is no member");
-  const expected = ascending(devicesOf(audienceOf(roster, members, author)).map(({ device }) => device));
-  const found = envelopes.map(({ device }) => device);
-  require(expected.join() === found.join(), "coverage-mismatch", "not one envelope for each device, ascending");
-}
-
-const linkShape = object({ team: hash, key: hash, head: headShape, name: string });
-
-/** The contents of an invitation link's fragment, and the service that it leads to. */
-export function parseLink(link) {
-  const { origin, pathname, hash: fragment } = new URL(link);
-  require(pathname === "/join" && fragment.startsWith("#v1."), "invalid-request", "not an invitation link");
-  return { origin, ...parseAs(linkShape, fromUtf8(b64u.decode(fragment.slice(4))), "link") };
 }

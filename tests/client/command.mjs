@@ -39,10 +39,11 @@ export class Command {
   dispose = () => rm(this.home, { recursive: true, force: true });
 
   createTeam = async (name) => (await this.one("team", "new", name)).team;
-  join = async (link) => (await this.one("team", "join", link)).team;
+  join = async (code) => (await this.one("team", "join", code)).team;
   invite = (team, { role = "member" } = {}) => this.one("team", "invite", team, "--role", role);
   show = (team) => this.one("team", "show", team);
   rotate = (team) => this.one("team", "rotate", team);
+  confirm = (team, user) => this.one("team", "confirm", team, user);
   leave = (team) => this.one("team", "leave", team);
   removeMember = (team, user) => this.one("team", "remove", team, user);
   list = async (team) => (await this.one("list", "--team", team)).snippets;

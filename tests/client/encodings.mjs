@@ -58,15 +58,34 @@ export const b64u = {
   },
 };
 
+const BASE32 = "abcdefghijklmnopqrstuvwxyz234567";
+
+/** RFC 4648 section 6, lower case, without padding. */
+export const base32 = {
+  encode(bytes) {
+    const bits = [...bytes].map((byte) => byte.toString(2).padStart(8, "0")).join("");
+    return (bits.match(/.{1,5}/g) ?? []).map((group) => BASE32[parseInt(group.padEnd(5, "0"), 2)]).join("");
+  },
+
+  decode(text) {
+    require(/^[a-z2-7]*$/.test(text), "invalid-request", "not base32");
+    const bits = [...text].map((character) => BASE32.indexOf(character).toString(2).padStart(5, "0")).join("");
+    const bytes = Uint8Array.from(bits.match(/.{8}/g) ?? [], (group) => parseInt(group, 2));
+    // Encoding again shows left-over characters and bits.
+    require(base32.encode(bytes) === text, "invalid-request", "not canonical base32");
+    return bytes;
+  },
+};
+
 // --- strict JSON ---
 
 const MAX_DEPTH = 32;
 
 /**
  * The value of a JSON text. Refused besides what RFC 8259 refuses: repeated members, numbers that are not integers from 0 to
- * 2^53 − 1, strings that are not well-formed Unicode, and nesting that no format of ours has.
+ * 2^53 − 1 (NaN stands for them if `anyNumber` is set), strings that are not well-formed Unicode, and nesting that no format of ours has.
  */
-export function parseJson(text) {
+export function parseJson(text, { anyNumber = false } = {}) {
   let at = 0;
   const fail = (what) => {
     throw new Refused("invalid-request", `JSON: ${what} at ${at}`);
@@ -98,11 +117,10 @@ export function parseJson(text) {
     if (take("}")) return members;
     do {
       const name = string();
-      // No format has a member of this name, and assigning it would not make one.
-      if (name === "__proto__") fail("unknown member");
       if (Object.hasOwn(members, name)) fail(`repeated member ${name}`);
       expect(":");
-      members[name] = value(depth);
+      // Assigning `__proto__` would not make a member.
+      Object.defineProperty(members, name, { value: value(depth), enumerable: true, writable: true, configurable: true });
     } while (take(","));
     expect("}");
     return members;
@@ -116,6 +134,10 @@ export function parseJson(text) {
     return items;
   };
   const number = () => {
+    if (anyNumber) {
+      const digits = match(/-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y);
+      return /^[0-9]+$/.test(digits) && Number.isSafeInteger(Number(digits)) ? Number(digits) : NaN;
+    }
     const found = Number(match(/(?:0|[1-9][0-9]*)(?![0-9.eE])/y));
     return Number.isSafeInteger(found) ? found : fail("integer too large");
   };
@@ -124,7 +146,7 @@ export function parseJson(text) {
     if (take("{")) return object(depth + 1);
     if (take("[")) return array(depth + 1);
     if (text[at] === '"') return string();
-    if (/[0-9]/.test(text[at] ?? "")) return number();
+    if (/[0-9]/.test(text[at] ?? "") || (anyNumber && text[at] === "-")) return number();
     return { true: true, false: false, null: null }[match(/true|false|null/y)];
   };
 
@@ -169,10 +191,15 @@ export const optional = (shape) => Object.assign((value, path) => nullable(shape
 
 /** An object with exactly these members. */
 export const object = (members) => (value, path) => {
-  require(typeof value === "object" && value !== null && !Array.isArray(value), "invalid-request", `${path} is not an object`);
+  openObject(members)(value, path);
   for (const name of Object.keys(value)) {
     require(Object.hasOwn(members, name), "invalid-request", `${path} has the unknown member ${name}`);
   }
+};
+
+/** An object with these members and any others. */
+export const openObject = (members) => (value, path) => {
+  require(typeof value === "object" && value !== null && !Array.isArray(value), "invalid-request", `${path} is not an object`);
   for (const [name, shape] of Object.entries(members)) {
     if (!Object.hasOwn(value, name)) require(shape[OPTIONAL], "invalid-request", `${path} lacks ${name}`);
     else shape(value[name], `${path}.${name}`);
@@ -194,26 +221,36 @@ export const array = (item, { min = 0, max = Infinity } = {}) => (value, path) =
 export const publicKey = object({ kty: literal("EC"), crv: literal("P-256"), x: bytes(32), y: bytes(32) });
 export const head = object({ seq: integer, hash });
 export const sealedBox = object({ nonce: bytes(12), ct: bytes(undefined, 16) });
-export const envelope = object({ device: hash, prekey: hash, enc: bytes(65), ct: bytes(48) });
+/** An envelope of any suite. That its parts fit the suite shows when it is opened. */
+export const envelope = object({ device: hash, prekey: hash, suite: string, enc: bytes(), ct: bytes() });
+
+/**
+ * A name that people choose, of at most `most` characters. JavaScript does not know which characters UTS 39 allows in
+ * identifiers, only which ones identifiers may have at all and which look different when they are normalised: this takes a few
+ * characters more than the page does.
+ */
+export const name = (most) => (value, path) => {
+  string(value, path);
+  const characters = [...value];
+  require(characters.length >= 1 && characters.length <= most, "invalid-request", `${path} does not have 1 to ${most} characters`);
+  const seemly = characters.every((each) => /^[\x20-\x7e]$/.test(each) || (/^[\p{XID_Continue}]$/u.test(each) && each.normalize("NFKC") === each));
+  require(seemly && !/\p{Default_Ignorable_Code_Point}/u.test(value), "invalid-request", `${path} has characters that hide or imitate others`);
+  require(value === value.trim() && !value.includes("  "), "invalid-request", `${path} has spaces at an end or in a row`);
+  require(!/\p{M}{5}/u.test(value), "invalid-request", `${path} has more than four combining marks in a row`);
+};
+export const login = matching("a login", /^[A-Za-z0-9._-]{1,39}$/);
+
+/** Ids or lines in the order of section 1: that of their ASCII text. */
+export const ascending = (texts) => [...texts].sort();
 
 /** `text` as JSON of the given shape. */
-export function parseAs(shape, text, path) {
-  const value = parseJson(text);
+export function parseAs(shape, text, path, options) {
+  const value = parseJson(text, options);
   shape(value, path);
   return value;
 }
 
 export const sameHead = (a, b) => (a ?? null) === (b ?? null) || (a != null && b != null && a.seq === b.seq && a.hash === b.hash);
-
-// --- time ---
-
-/** Seconds of an RFC 3339 time in UTC; fractions of a second are dropped. */
-export function seconds(rfc3339) {
-  require(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z$/.test(rfc3339), "invalid-request", "not an RFC 3339 time in UTC");
-  const time = Date.parse(rfc3339);
-  require(!Number.isNaN(time), "invalid-request", "not a time");
-  return Math.floor(time / 1000);
-}
 
 // --- hashes and keys ---
 
@@ -264,7 +301,7 @@ export function paddedJson(value, limit) {
   return padded;
 }
 
-export function unpadJson(shape, plaintext, limit, path) {
+export function unpadJson(shape, plaintext, limit, path, options) {
   require(plaintext.length % 256 === 0 && plaintext.length <= limit, "invalid-request", `${path} has a wrong padding`);
-  return parseAs(shape, fromUtf8(plaintext), path);
+  return parseAs(shape, fromUtf8(plaintext), path, options);
 }

@@ -5,8 +5,8 @@ import { makeKeyPair } from "./keys.mjs";
 import { STATEMENT_BYTES } from "./limits.mjs";
 import { sign, signText } from "./statements.mjs";
 
-// As deep as fits into a statement within a statement.
-const DEEP = 10_000;
+// Deeper than any format is, and short enough for the smallest statement.
+const DEEP = 150;
 const nested = "[".repeat(DEEP) + "]".repeat(DEEP);
 
 const text = JSON.stringify;
@@ -102,7 +102,7 @@ export const MALFORMED_STATEMENTS = [
   ["a time 10 minutes back", "clock-skew", (typ, payload, signer) => sign(typ, { ...payload, iat: payload.iat - 600 }, signer)],
 ];
 
-/** More than a statement may have. Not in the table above, as it does not fit into a header line. */
+/** More than any statement may have. Not in the table above, as it does not fit into a header line. */
 export const overlongStatement = withPayload((json) => json + " ".repeat(STATEMENT_BYTES));
 
 /** What is refused as a public key. Each `make(pair)` gives the JWK. */

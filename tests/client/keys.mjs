@@ -2,8 +2,8 @@
 
 import { Aes256Gcm, CipherSuite, DhkemP256HkdfSha256, HkdfSha256 } from "@hpke/core";
 import {
-  b64u, concat, hashOf, hkdf, labelled, object, openBox, paddedJson, publicKey, randomBytes, Refused, require, sealBox, string,
-  thumbprint, unpadJson, utf8,
+  ascending, b64u, concat, hashOf, hkdf, labelled, name, object, openBox, paddedJson, publicKey, randomBytes, Refused, require,
+  sealBox, thumbprint, unpadJson, utf8,
 } from "./encodings.mjs";
 import { PROFILE_BYTES } from "./limits.mjs";
 
@@ -53,6 +53,8 @@ export async function importPublic(jwk, algorithm) {
 
 // --- envelopes ---
 
+/** The suite of envelopes, by the name that they state. */
+export const ENVELOPE_SUITE = "P256-HKDF-SHA256-A256GCM";
 const suite = new CipherSuite({ kem: new DhkemP256HkdfSha256(), kdf: new HkdfSha256(), aead: new Aes256Gcm() });
 
 /** What an envelope of a team key is bound to, but for the recipient. */
@@ -67,11 +69,13 @@ export async function sealEnvelope(key, purpose, recipient, ikmE) {
   const recipientPublicKey = await importPublic(recipient.prekey, "ECDH");
   const ekm = ikmE && (await suite.kem.deriveKeyPair(ikmE));
   const sealed = await suite.seal({ recipientPublicKey, info, ekm }, key);
-  return { device: recipient.device, prekey, enc: b64u.encode(new Uint8Array(sealed.enc)), ct: b64u.encode(new Uint8Array(sealed.ct)) };
+  const [enc, ct] = [sealed.enc, sealed.ct].map((part) => b64u.encode(new Uint8Array(part)));
+  return { device: recipient.device, prekey, suite: ENVELOPE_SUITE, enc, ct };
 }
 
 /** The key in an envelope, opened with the private half of the prekey that it names. */
 export async function openEnvelope(envelope, purpose, prekey) {
+  require(envelope.suite === ENVELOPE_SUITE, "invalid-request", "the envelope has an unknown suite");
   require(envelope.prekey === prekey.id, "invalid-request", "the envelope is for another prekey");
   const info = utf8(labelled(...purpose, envelope.device, envelope.prekey));
   try {
@@ -85,13 +89,16 @@ export async function openEnvelope(envelope, purpose, prekey) {
 // --- sets ---
 
 // All lines are ASCII, so that the order of UTF-16 units is the order of bytes.
-const setHash = (label, lines) => hashOf(utf8(labelled(label, ...lines.sort())));
+const setHash = (label, lines) => hashOf(utf8(labelled(label, ...ascending(lines))));
+
+/** Hash of a set of user-log heads given as `[{ user, seq, hash }]`. */
+export const headSetHash = (heads) => setHash("osmynt/v1/heads", heads.map(({ user, seq, hash }) => `${user} ${seq} ${hash}`));
 
 /** Hash of a device set given as `[{ user, device }]`. */
 export const deviceSetHash = (devices) => setHash("osmynt/v1/devices", devices.map(({ user, device }) => `${user} ${device}`));
 
 export const envelopeSetHash = (envelopes) =>
-  setHash("osmynt/v1/envelopes", envelopes.map(({ device, prekey, enc, ct }) => `${device} ${prekey} ${enc} ${ct}`));
+  setHash("osmynt/v1/envelopes", envelopes.map(({ device, prekey, suite, enc, ct }) => `${device} ${prekey} ${suite} ${enc} ${ct}`));
 
 // --- commitments ---
 
@@ -111,13 +118,7 @@ export const requireCommitted = (found, stated) =>
 
 const profileLabel = (team, epoch) => labelled("osmynt/v1/profile", team, epoch);
 
-const profileShape = object({
-  name: (value, path) => {
-    string(value, path);
-    const characters = [...value].length;
-    require(characters >= 1 && characters <= 100, "invalid-request", `${path} has not 1 to 100 characters`);
-  },
-});
+const profileShape = object({ name: name(100) });
 
 export async function sealProfile(teamKey, team, epoch, profile) {
   profileShape(profile, "profile");

@@ -12,6 +12,9 @@ import { createServer } from "node:http";
  * - `envelopes(envelopes)`: those of the calling device; from the epoch `from`, if that is set, whatever was asked for
  * - `list(snippets)`: the list of snippets
  * - `snippet(container, id)`: a snippet's bytes
+ * - `receivedAt(time, id)`: when a snippet that is fetched was received
+ * - `teams(teams)`: the teams that the caller is in
+ * - `me(answer)`, `ownLog(answer)`: what it says of the caller, and a page of the caller's own log
  *
  * Each lie is told upon one question to the service, as the victim's proof is good for one.
  *
@@ -38,7 +41,15 @@ export async function startLiar(headOf) {
   /** The false answer, if there is one to give. */
   async function lie(method, url, ask) {
     const { lies } = liar;
-    if (method !== "GET" || !url.pathname.startsWith("/v1/teams/")) return null;
+    if (method !== "GET") return null;
+    const whole = { "/v1/me": "me", "/v1/me/log": "ownLog", "/v1/teams": "teams" }[url.pathname];
+    if (lies[whole]) {
+      const answer = await ask();
+      if (!answer.ok) return answer;
+      const truth = await answer.json();
+      return Response.json(whole === "teams" ? { teams: await lies.teams(truth.teams) } : await lies[whole](truth));
+    }
+    if (!url.pathname.startsWith("/v1/teams/")) return null;
     const [, , , , route, id] = url.pathname.split("/");
     if (route === "log" && (lies.log || lies.head)) {
       const all = await every(ask, "entries", (_, found) => `?from=${found.length}`, ({ head }, found) => found.length > head.seq);
@@ -64,10 +75,13 @@ export async function startLiar(headOf) {
       const { snippets, next } = await answer.json();
       return Response.json({ snippets: await lies.list(snippets), next });
     }
-    if (route === "snippets" && id !== undefined && lies.snippet) {
+    if (route === "snippets" && id !== undefined && (lies.snippet || lies.receivedAt)) {
       const answer = await ask();
       if (!answer.ok) return answer;
-      return new Response(await lies.snippet(new Uint8Array(await answer.arrayBuffer()), id), { headers: answer.headers });
+      const container = new Uint8Array(await answer.arrayBuffer());
+      const headers = new Headers(answer.headers);
+      if (lies.receivedAt) headers.set("Osmynt-Received-At", String(await lies.receivedAt(Number(headers.get("Osmynt-Received-At")), id)));
+      return new Response(lies.snippet ? await lies.snippet(container, id) : container, { headers });
     }
     return null;
   }

@@ -1,31 +1,52 @@
 // Section 7 of docs/protocol.md: the container, padding, and what is sealed under the content key.
 
 import {
-  aeadOpen, aeadSeal, b64u, concat, fromUtf8, hashOf, hkdf, integer, labelled, literal, object, openBox, optional, paddedJson,
-  randomBytes, require, sealBox, string, unpadJson, utf8,
+  aeadOpen, aeadSeal, array, b64u, concat, envelope, fromUtf8, hashOf, hkdf, integer, labelled, literal, openBox, openObject,
+  optional, paddedJson, parseAs, randomBytes, require, sealBox, string, unpadJson, utf8,
 } from "./encodings.mjs";
 import { contentKeyCommitment, requireCommitted } from "./keys.mjs";
-import { HEADER_BYTES, SNIPPET_CIPHERTEXT_BYTES, SNIPPET_CONTENT_BYTES, STATEMENT_BYTES } from "./limits.mjs";
+import {
+  ENVELOPES_BYTES, ENVELOPES_PER_SNIPPET, HEADER_BYTES, SNIPPET_CIPHERTEXT_BYTES, SNIPPET_CONTENT_BYTES, STATEMENT_LIMITS,
+} from "./limits.mjs";
 
-export const SUITE = "P256-HKDF-SHA256-A256GCM";
+export const SUITE = "A256GCM";
 export const MEDIA_TYPE = "application/vnd.osmynt.snippet";
 
 // --- container ---
 
-/** Four bytes of length, the statement, the ciphertext. */
-export function join(statement, ciphertext) {
-  const text = utf8(statement);
-  const length = new Uint8Array(4);
-  new DataView(length.buffer).setUint32(0, text.length);
-  return concat(length, text, ciphertext);
+/** The wire form. `envelopes` is empty for a snippet to the team. */
+export function join(statement, ciphertext, envelopes = []) {
+  const parts = [utf8(statement), utf8(envelopes.length === 0 ? "" : JSON.stringify(envelopes))];
+  return concat(...parts.flatMap((part) => [lengthOf(part), part]), ciphertext);
 }
 
+function lengthOf(part) {
+  const length = new Uint8Array(4);
+  new DataView(length.buffer).setUint32(0, part.length);
+  return length;
+}
+
+/** `{ statement, envelopes, ciphertext }`; there are no envelopes for a snippet to the team. */
 export function split(container) {
-  require(container.length >= 4, "invalid-request", "a snippet of less than 4 bytes");
-  const length = new DataView(container.buffer, container.byteOffset).getUint32(0);
-  require(length <= STATEMENT_BYTES, "too-large", "a statement of more than 64 KiB");
-  require(container.length >= 4 + length, "invalid-request", "the snippet ends within its statement");
-  return { statement: fromUtf8(container.subarray(4, 4 + length)), ciphertext: container.subarray(4 + length) };
+  let at = 0;
+  const take = (length, what) => {
+    require(container.length >= at + length, "invalid-request", `the snippet ends within ${what}`);
+    at += length;
+    return container.subarray(at - length, at);
+  };
+  const part = (limit, what) => {
+    const four = take(4, `the length of ${what}`);
+    const length = new DataView(four.buffer, four.byteOffset).getUint32(0);
+    require(length <= limit, "too-large", `${what} of more than ${limit} bytes`);
+    return fromUtf8(take(length, what));
+  };
+  const statement = part(STATEMENT_LIMITS["osmynt-snippet+jws"], "the statement");
+  const envelopes = part(ENVELOPES_BYTES, "the envelopes");
+  return {
+    statement,
+    envelopes: envelopes === "" ? [] : parseAs(array(envelope, { min: 1, max: ENVELOPES_PER_SNIPPET }), envelopes, "envelopes"),
+    ciphertext: container.subarray(at),
+  };
 }
 
 // --- padding ---
@@ -72,17 +93,30 @@ export function newSnippetId(milliseconds) {
 const bodyLabel = (team, snippet) => labelled("osmynt/v1/snippet", "body", team, snippet);
 const headerLabel = (team, snippet) => labelled("osmynt/v1/snippet", "header", team, snippet);
 
-const headerShape = object({
+const lineRange = openObject({ from: integer, to: integer });
+const headerShape = openObject({
   kind: literal("code", "diff", "file"),
   size: integer,
   title: optional(string),
   language: optional(string),
   path: optional(string),
   repository: optional(string),
-  lines: optional(object({ from: integer, to: integer })),
-  // "Both absent": `from` and `to` belong together, and may both be missing.
-  base: optional(object({ blob: string, from: optional(integer), to: optional(integer) })),
+  base: optional((value, path) => {
+    openObject({ blob: string, from: optional(integer), to: optional(integer) })(value, path);
+    require((value.from == null) === (value.to == null), "invalid-request", `${path} has one of from and to alone`);
+  }),
 });
+
+/** The header, without `lines` that make no sense. Members that nobody knows stay. */
+function readHeader(plaintext) {
+  const { lines, ...header } = unpadJson(headerShape, plaintext, HEADER_BYTES, "header", { anyNumber: true });
+  try {
+    lineRange(lines, "lines");
+  } catch {
+    return header;
+  }
+  return lines.from <= lines.to ? { ...header, lines } : header;
+}
 
 /** The ciphertext, and those members of the statement that follow from content and key. */
 export async function sealContent(contentKey, team, snippet, header, content) {
@@ -105,7 +139,9 @@ export async function sealContent(contentKey, team, snippet, header, content) {
 export async function openHeader(contentKey, statement) {
   requireCommitted(await contentKeyCommitment(contentKey, statement.team, statement.snippet), statement.commitment);
   const plaintext = await openBox(contentKey, statement.header, headerLabel(statement.team, statement.snippet));
-  return unpadJson(headerShape, plaintext, HEADER_BYTES, "header");
+  const header = readHeader(plaintext);
+  require(header.size <= SNIPPET_CONTENT_BYTES && paddedLength(header.size) + 16 === statement.length, "invalid-request", "the header states another size");
+  return header;
 }
 
 /** Header and content of a verified statement and its ciphertext. */

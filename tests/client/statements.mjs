@@ -2,37 +2,30 @@
 
 import { compactVerify } from "jose";
 import {
-  array, b64u, between, bytes, envelope, fromUtf8, hash, hashOf, head, integer, literal, nullable, object, optional,
-  parseAs, publicKey, Refused, require, sealedBox, string, thumbprint, utf8, uuid, uuid7, variants,
+  array, b64u, between, bytes, fromUtf8, hash, hashOf, head, integer, literal, name, nullable, object, optional, parseAs,
+  publicKey, Refused, require, sealedBox, string, thumbprint, utf8, uuid7, variants,
 } from "./encodings.mjs";
 import { importPublic } from "./keys.mjs";
-import * as limits from "./limits.mjs";
+import { STATEMENT_LIMITS, UNKNOWN_PREKEY_BYTES } from "./limits.mjs";
 
 export const ROLES = ["member", "admin", "owner"];
 const role = literal(...ROLES);
-const policy = object({ max_epoch_age: between(3600, 31_536_000) });
-
-const deviceName = (value, path) => {
-  string(value, path);
-  const characters = [...value].length;
-  require(characters >= 1 && characters <= 64 && /\S/u.test(value), "invalid-request", `${path} is not 1 to 64 characters`);
-  require(!/[\p{Cc}\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/u.test(value), "invalid-request", `${path} has characters that hide or reorder others`);
-};
+const policy = object({ max_epoch_age: between(3600, 31_536_000), joining: literal("invitation", "confirmation") });
 
 /** The payload of each kind of statement. */
 const PAYLOADS = {
-  "osmynt-handshake+jws": object({ jwk: publicKey, challenge: hash, name: deviceName, iat: integer }),
-  "osmynt-device+jws": object({ user: uuid, jwk: publicKey, iat: integer }),
-  "osmynt-prekey+jws": object({ user: uuid, kind: literal("signed"), key: publicKey, iat: integer }),
+  "osmynt-handshake+jws": object({ jwk: publicKey, challenge: hash, name: name(64), iat: integer }),
+  "osmynt-device+jws": object({ user: nullable(hash), jwk: publicKey, iat: integer }),
+  "osmynt-prekey+jws": object({ user: hash, kind: literal("signed"), key: publicKey, iat: integer }),
   "osmynt-user+jws": object({
-    user: uuid,
+    user: nullable(hash),
     seq: integer,
     prev: nullable(hash),
     iat: integer,
     event: variants({
       "device.added": { device: string },
       "device.revoked": { device: hash },
-      "identity.reset": { device: string },
+      "name.signed": { commitment: hash },
     }),
   }),
   "osmynt-team+jws": object({
@@ -40,20 +33,22 @@ const PAYLOADS = {
     seq: integer,
     prev: nullable(hash),
     iat: integer,
-    user: uuid,
+    user: hash,
     event: variants({
-      "team.created": { nonce: bytes(16), identity: hash, policy },
-      "invite.created": { key: publicKey, role, exp: integer, uses: between(1, 100) },
+      "team.created": { nonce: bytes(16), policy },
+      "invite.created": { key: publicKey, role, exp: integer, uses: between(1, 100), user: optional(hash) },
       "invite.revoked": { invite: hash },
-      "member.joined": { invite: hash, identity: hash, proof: string },
-      "member.removed": { user: uuid },
+      "member.joined": { invite: hash, proof: string },
+      "member.confirmed": { user: hash },
+      "member.removed": { user: hash },
       "member.left": {},
-      "role.changed": { user: uuid, role },
+      "role.changed": { user: hash, role },
       "policy.changed": { policy },
       "profile.changed": { epoch: integer, profile: sealedBox },
       "key.rotated": {
         epoch: integer,
-        heads: array(object({ user: uuid, seq: integer, hash })),
+        seqs: array(integer),
+        heads: hash,
         devices: hash,
         envelopes: hash,
         commitment: hash,
@@ -61,15 +56,15 @@ const PAYLOADS = {
       },
     }),
   }),
-  "osmynt-invite+jws": object({ team: hash, invite: hash, user: uuid, identity: hash, iat: integer }),
+  "osmynt-invite+jws": object({ team: hash, invite: hash, user: hash, iat: integer }),
   "osmynt-snippet+jws": object({
-    suite: literal("P256-HKDF-SHA256-A256GCM"),
+    suite: literal("A256GCM"),
     team: hash,
     snippet: uuid7,
-    user: uuid,
+    user: hash,
     audience: variants({
       team: { epoch: integer, wrapped: sealedBox },
-      members: { epoch: integer, members: array(uuid, { min: 1, max: 64 }), envelopes: array(envelope, { max: limits.ENVELOPES_PER_SNIPPET }) },
+      members: { epoch: integer, members: array(hash, { min: 1, max: 64 }), envelopes: hash },
     }),
     nonce: bytes(12),
     header: sealedBox,
@@ -99,7 +94,8 @@ export async function signText(header, payload, privateKey) {
 
 /** A statement as received. Nothing in it can be trusted before [`verify`]. */
 export async function parse(typ, compact) {
-  require(typeof compact === "string" && compact.length <= limits.STATEMENT_BYTES, "too-large", "a statement of more than 64 KiB");
+  const limit = STATEMENT_LIMITS[typ];
+  require(typeof compact === "string" && compact.length <= limit, "too-large", `an ${typ} of more than ${limit} bytes`);
   const parts = compact.split(".");
   require(parts.length === 3, "invalid-request", "a statement has three parts");
   const [header, payload] = parts.slice(0, 2).map((part) => fromUtf8(b64u.decode(part)));
@@ -132,4 +128,19 @@ export const open = async (typ, compact, jwk) => verify(await parse(typ, compact
 export async function openSelfSigned(typ, compact) {
   const statement = await parse(typ, compact);
   return verify(statement, statement.payload.jwk);
+}
+
+/** A prekey as received, or null if it is of a kind that this client does not know: whatever else it has, it is left out. */
+export async function parsePrekey(compact) {
+  require(typeof compact === "string" && compact.length <= UNKNOWN_PREKEY_BYTES, "too-large", "a prekey of more than 8,192 bytes");
+  return hasUnknownKind(compact) ? null : parse("osmynt-prekey+jws", compact);
+}
+
+function hasUnknownKind(compact) {
+  try {
+    const { kind } = JSON.parse(fromUtf8(b64u.decode(compact.split(".")[1])));
+    return typeof kind === "string" && kind !== "signed";
+  } catch {
+    return false;
+  }
 }

@@ -1,28 +1,35 @@
 // Sections 4 to 6 of docs/protocol.md: a team's log, verified from its first entry.
 
-import { head as headShape, require, sameHead, seconds, thumbprint } from "./encodings.mjs";
-import { deviceSetHash } from "./keys.mjs";
-import { CLOCK_SKEW, DEVICES_PER_TEAM, INVITE_SECONDS, OPEN_INVITES } from "./limits.mjs";
+import { ascending, head as headShape, require, sameHead, thumbprint } from "./encodings.mjs";
+import { deviceSetHash, headSetHash } from "./keys.mjs";
+import { CLOCK_SKEW, DEVICES_PER_TEAM, INVITE_SECONDS, MEMBERS, MEMBERS_EVER, OPEN_INVITES, PENDING_SECONDS } from "./limits.mjs";
 import { parse, ROLES, verify } from "./statements.mjs";
-import { requireTimely } from "./userlog.mjs";
+import { ANY_TIME, requireTimely } from "./userlog.mjs";
 
 const rank = (role) => ROLES.indexOf(role);
 
 /**
  * The state that a team's log leads to. A `directory` is a map of verified [`UserLog`]s by user id.
  *
- * Members are `{ user, identity, role, named, devices }`: `named` is the user-log head that rotations since they joined have named
- * (null before the first), `devices` the ids of those active at it. Members are replaced, never changed, so that `past` can keep them.
+ * Members are `{ user, role, invite, named, devices }`: `invite` is the id of the invitation that they came in by (null for the
+ * founder), `named` the user-log head that the last rotation since they joined has named (null before the first), `devices` the
+ * ids of those active at it. Members are replaced, never changed, so that `past` can keep them.
  */
 export class TeamLog {
   team = null;
   policy = null;
   roster = new Map();
+  /** Who waits to be confirmed: `{ user, role, invite, at }`, by user. */
+  pending = new Map();
+  /** By id: `{ id, key, role, exp, uses, used, closed, by, user, seq }`. */
   invites = new Map();
+  /** The `seq` of the entry that barred somebody last, by user. */
+  barred = new Map();
   /** `{ number, seq, commitment, profile, receivedAt, user, device }` of the latest rotation. */
   epoch = null;
+  /** Everybody who is or ever was a member or pending. */
   everyone = new Set();
-  /** Whether somebody left since the epoch began. */
+  /** Whether a member left since the epoch began. */
   left = false;
   /** The device that must rotate before anybody appends anything else. */
   due = null;
@@ -30,9 +37,9 @@ export class TeamLog {
   past = [];
 
   /** The verified log from the entries of an answer. */
-  static async read(entries, directory) {
+  static async read(entries, directory, window = ANY_TIME) {
     const log = new TeamLog();
-    for (const { jws, received_at } of entries) await log.append(jws, seconds(received_at), directory);
+    for (const { jws, received_at } of entries) await log.append(jws, received_at, directory, window);
     log.requireSettled();
     return log;
   }
@@ -41,42 +48,55 @@ export class TeamLog {
   draft() {
     return Object.assign(new TeamLog(), this, {
       roster: new Map(this.roster),
+      pending: new Map(this.pending),
       invites: new Map(this.invites),
+      barred: new Map(this.barred),
       everyone: new Set(this.everyone),
       past: [...this.past],
     });
   }
 
-  async append(jws, receivedAt, directory) {
+  async append(jws, receivedAt, directory, window = ANY_TIME) {
     const entry = { ...(await parse("osmynt-team+jws", jws)), receivedAt, directory };
     const { team, seq, prev, iat, user, event } = entry.payload;
 
     // 1
-    require(seq === this.past.length && prev === (this.head?.hash ?? null), "stale-log", "the entry does not continue the log");
     require(team === this.team, "invalid-request", "an entry of another team's log");
+    require(seq === this.past.length && prev === (this.head?.hash ?? null), "stale-log", "the entry does not continue the log");
+    require((event.type === "team.created") === (seq === 0), "invalid-request", "team.created comes first, and only once");
     // 2
     requireTimely(iat, receivedAt, this.past.at(-1)?.receivedAt);
+    window.requireWithin(seq, receivedAt);
+    this.forgetPending(receivedAt);
     // 3
     await this.verifyAuthor(entry);
     // 4
     require(this.due === null || this.due === entry.kid, "forbidden", "another device has to rotate first");
     // 5
-    require((event.type === "team.created") === (seq === 0), "invalid-request", "team.created comes first, and only once");
     await EVENTS[event.type](this, entry, event);
 
     this.past.push({ hash: entry.hash, receivedAt, author: { user, device: entry.kid }, event, roster: new Map(this.roster), epoch: this.epoch });
     return entry;
   }
 
-  /** Rule 3: a device of the author's, added under the identity that the team knows, and not revoked as far as the team knows. */
+  forgetPending(receivedAt) {
+    for (const { user, at } of this.pending.values()) {
+      if (receivedAt - at > PENDING_SECONDS) this.pending.delete(user);
+    }
+  }
+
+  /** Rule 3. */
   async verifyAuthor(entry) {
     const { user, event } = entry.payload;
-    const founds = ["team.created", "member.joined"].includes(event.type);
-    const member = founds ? { identity: event.identity, named: null } : this.roster.get(user);
-    require(member !== undefined, "forbidden", "the author is not a member");
-    const device = entry.directory.get(user)?.devices.get(entry.kid);
-    require(device?.identity === member.identity, "forbidden", "not a device of the author's");
-    require(device.revoked === null || member.named === null || device.revoked > member.named.seq, "forbidden", "a revoked device");
+    const member = this.roster.get(user);
+    const comesIn = ["team.created", "member.joined"].includes(event.type);
+    const withdraws = event.type === "member.left" && this.pending.has(user);
+    require(member !== undefined || comesIn || withdraws, "forbidden", "the author is not a member");
+    const log = entry.directory.get(user);
+    require(log?.speaksAt(entry.kid, entry.receivedAt), "forbidden", "the device does not speak for the author");
+    const device = log.devices.get(entry.kid);
+    const wasRevoked = device.revoked !== null && member?.named != null && device.revoked <= member.named.seq;
+    require(!wasRevoked, "forbidden", "a revoked device");
     await verify(entry, device.jwk);
   }
 
@@ -93,6 +113,11 @@ export class TeamLog {
   at(head) {
     require(this.contains(head), "stale-log", "the log does not contain this head");
     return this.past[head.seq];
+  }
+
+  /** The entry that began an epoch, as in `past`. */
+  rotation(epoch) {
+    return this.past.find(({ event }) => event.type === "key.rotated" && event.epoch === epoch);
   }
 
   requireSettled() {
@@ -113,31 +138,42 @@ export class TeamLog {
   }
 
   isOpen(invite, at) {
-    return invite !== undefined && !invite.revoked && invite.exp > at && invite.used < invite.uses;
+    return invite !== undefined && !invite.closed && at < invite.exp && invite.used < invite.uses;
   }
 
-  /** The rotation that `directory` asks for: its heads, and the device set after it. */
-  rotationFor(directory) {
-    const heads = [...this.roster.values()]
-      .map(({ user, named }) => ({ user, named, now: directory.get(user)?.head }))
-      .filter(({ named, now }) => !sameHead(named, now))
-      .map(({ user, now }) => ({ user, ...now }))
-      .sort((a, b) => (a.user < b.user ? -1 : 1));
-    return { heads, roster: this.rosterAt(heads, directory) };
+  /** The invitations that are open at a time. */
+  openInvites(at) {
+    return [...this.invites.values()].filter((invite) => this.isOpen(invite, at));
   }
 
-  /** The roster with the devices that `heads` lead to. */
+  close(which) {
+    for (const invite of [...this.invites.values()].filter(which)) this.invites.set(invite.id, { ...invite, closed: true });
+  }
+
+  /** Closes what somebody could come back by: what they made, and what they came in by. */
+  bar({ user, invite }, seq) {
+    this.close(({ id, by }) => by === user || id === invite);
+    this.barred.set(user, seq);
+  }
+
+  /** The rotation that `directory` asks for: `seqs` and `heads` of its event, and the roster after it. */
+  async rotationFor(directory) {
+    const named = ascending(this.roster.keys()).map((user) => ({ user, ...directory.get(user).head }));
+    return { seqs: named.map(({ seq }) => seq), heads: await headSetHash(named), roster: this.rosterAt(named, directory) };
+  }
+
+  /** The roster with the devices that the heads lead to, given as `[{ user, seq, hash }]`. */
   rosterAt(heads, directory) {
     const roster = new Map(this.roster);
     for (const { user, ...named } of heads) {
-      const member = roster.get(user);
-      roster.set(user, { ...member, named, devices: directory.get(user).devicesAt(named.seq, member.identity) });
+      roster.set(user, { ...roster.get(user), named, devices: directory.get(user).devicesAt(named.seq) });
     }
     return roster;
   }
 
+  /** Makes somebody a member, `{ user, role, invite }`, and a rotation by `device` due. */
   join(member, device) {
-    this.roster.set(member.user, { ...member, named: null, devices: [] });
+    this.roster.set(member.user, { invite: null, ...member, named: null, devices: [] });
     this.everyone.add(member.user);
     this.due = device;
   }
@@ -154,61 +190,88 @@ export const devicesOf = (roster) => [...roster.values()].flatMap(({ user, devic
 
 /** Rule 5. */
 const EVENTS = {
-  "team.created"(log, entry, { identity, policy }) {
+  "team.created"(log, entry, { policy }) {
     log.team = entry.hash;
     log.policy = policy;
-    log.join({ user: entry.payload.user, identity, role: "owner" }, entry.kid);
+    log.join({ user: entry.payload.user, role: "owner" }, entry.kid);
   },
 
-  async "invite.created"(log, entry, { key, role, exp, uses }) {
+  async "invite.created"(log, entry, { key, role, exp, uses, user = null }) {
     const own = log.requireRole(entry, "admin");
     require(rank(role) <= rank(own), "forbidden", "a role above the author's own");
-    const { iat } = entry.payload;
+    const { iat, seq } = entry.payload;
     require(exp > iat && exp - iat <= INVITE_SECONDS, "invalid-request", "an invitation expires within 30 days");
+    require(user === null || uses === 1, "invalid-request", "an invitation for one person has one use");
     const id = await thumbprint(key);
     require(!log.isOpen(log.invites.get(id), entry.receivedAt), "conflict", "an open invitation has this key");
-    const open = [...log.invites.values()].filter((each) => log.isOpen(each, entry.receivedAt));
-    require(open.length < OPEN_INVITES, "too-large", "more than 100 open invitations");
-    log.invites.set(id, { key, role, exp, uses, used: 0, revoked: false });
+    require(log.openInvites(entry.receivedAt).length < OPEN_INVITES, "too-large", "more than 100 open invitations");
+    log.invites.set(id, { id, key, role, exp, uses, used: 0, closed: false, by: entry.payload.user, user, seq });
   },
 
   "invite.revoked"(log, entry, { invite }) {
     log.requireRole(entry, "admin");
-    const found = log.invites.get(invite);
-    require(log.isOpen(found, entry.receivedAt), "gone", "the invitation is not open");
-    log.invites.set(invite, { ...found, revoked: true });
+    require(log.isOpen(log.invites.get(invite), entry.receivedAt), "gone", "the invitation is not open");
+    log.close(({ id }) => id === invite);
   },
 
-  async "member.joined"(log, entry, { invite, identity, proof }) {
-    const { user } = entry.payload;
+  async "member.joined"(log, entry, { invite, proof }) {
+    const { user, iat } = entry.payload;
     const found = log.invites.get(invite);
     require(log.isOpen(found, entry.receivedAt), "gone", "the invitation is not open");
-    const statement = await verify(await parse("osmynt-invite+jws", proof), found.key);
-    const proven = statement.payload;
-    const fits = proven.team === log.team && proven.invite === invite && proven.user === user && proven.identity === identity;
+    const { payload: proven } = await verify(await parse("osmynt-invite+jws", proof), found.key);
+    const fits = proven.team === log.team && proven.invite === invite && proven.user === user;
     require(fits, "forbidden", "the proof is for something else");
-    require(Math.abs(proven.iat - entry.payload.iat) <= CLOCK_SKEW, "forbidden", "the proof is too old");
-    require(log.roster.get(user)?.identity !== identity, "conflict", "already a member");
-    require(!log.isLastOwner(user), "conflict", "the last owner cannot be replaced");
+    require(Math.abs(proven.iat - iat) <= CLOCK_SKEW, "clock-skew", "the proof is too old");
+    require(found.user === null || found.user === user, "forbidden", "the invitation is for somebody else");
+    // Only an invitation that was made since for them alone lets somebody in who was barred.
+    const isBarred = log.barred.has(user) && !(found.user === user && found.seq > log.barred.get(user));
+    require(!isBarred, "forbidden", "the author is barred");
+    require(!log.roster.has(user) && !log.pending.has(user), "conflict", "already a member, or pending");
+    require(log.roster.size + log.pending.size < MEMBERS, "too-large", "more than 1,000 members");
+    require(log.everyone.has(user) || log.everyone.size < MEMBERS_EVER, "too-large", "more than 10,000 who ever were members");
     log.invites.set(invite, { ...found, used: found.used + 1 });
-    log.join({ user, identity, role: found.role }, entry.kid);
+    if (log.policy.joining === "confirmation") {
+      log.pending.set(user, { user, role: found.role, invite, at: entry.receivedAt });
+      log.everyone.add(user);
+    } else {
+      log.join({ user, role: found.role, invite }, entry.kid);
+    }
+  },
+
+  "member.confirmed"(log, entry, { user }) {
+    const own = log.requireRole(entry, "admin");
+    const waiting = log.pending.get(user);
+    require(waiting !== undefined, "not-found", "nobody who waits to be confirmed");
+    require(rank(waiting.role) <= rank(own), "forbidden", "a role above the author's own");
+    log.pending.delete(user);
+    log.join({ user, role: waiting.role, invite: waiting.invite }, entry.kid);
   },
 
   "member.removed"(log, entry, { user }) {
     const own = log.requireRole(entry, "admin");
-    require(user !== entry.payload.user, "forbidden", "nobody removes themselves");
+    require(user !== entry.payload.user, "invalid-request", "nobody removes themselves");
+    const waiting = log.pending.get(user);
     const member = log.roster.get(user);
-    require(member !== undefined, "not-found", "not a member");
-    require(own === "owner" || member.role === "member", "forbidden", "an admin removes plain members only");
-    log.roster.delete(user);
-    log.due = entry.kid;
+    require(waiting !== undefined || member !== undefined, "not-found", "not a member");
+    if (waiting !== undefined) {
+      log.pending.delete(user);
+    } else {
+      require(own === "owner" || member.role === "member", "forbidden", "an admin removes plain members only");
+      require(!log.isLastOwner(user), "conflict", "the last owner stays");
+      log.roster.delete(user);
+      log.due = entry.kid;
+    }
+    log.bar(waiting ?? member, entry.payload.seq);
   },
 
   "member.left"(log, entry) {
     const { user } = entry.payload;
     require(!log.isLastOwner(user), "conflict", "the last owner stays");
-    log.roster.delete(user);
-    log.left = true;
+    log.close(({ by }) => by === user);
+    if (!log.pending.delete(user)) {
+      log.roster.delete(user);
+      log.left = true;
+    }
   },
 
   "role.changed"(log, entry, { user, role }) {
@@ -218,6 +281,7 @@ const EVENTS = {
     require(member.role !== role, "conflict", "not a change");
     require(!log.isLastOwner(user), "conflict", "the last owner stays one");
     log.roster.set(user, { ...member, role });
+    if (rank(role) < rank(member.role)) log.bar(member, entry.payload.seq);
   },
 
   "policy.changed"(log, entry, { policy }) {
@@ -230,23 +294,28 @@ const EVENTS = {
     require(epoch === log.epoch?.number, "stale-log", "not the current epoch");
   },
 
-  async "key.rotated"(log, entry, { epoch, heads, devices, commitment, profile }) {
+  async "key.rotated"(log, entry, { epoch, seqs, heads, devices, commitment, profile }) {
     const { directory, receivedAt } = entry;
     require(epoch === (log.epoch?.number ?? 0) + 1, "stale-log", "not the next epoch");
-    heads.forEach(({ user, seq, hash }, index) => {
-      const named = log.roster.get(user)?.named;
-      require(named !== undefined, "coverage-mismatch", "a head of somebody who is no member");
-      require(index === 0 || heads[index - 1].user < user, "invalid-request", "heads ascend by user");
-      require(directory.get(user)?.contains({ seq, hash }), "coverage-mismatch", "a head that is not in the user's log");
-      require(named === null || seq > named.seq, "coverage-mismatch", "a head that is not newer than the one named before");
+    const members = ascending(log.roster.keys());
+    require(seqs.length === members.length, "coverage-mismatch", "not one head for each member");
+    const named = members.map((user, index) => {
+      const seq = seqs[index];
+      const { entries } = directory.get(user);
+      const before = log.roster.get(user).named;
+      require(seq < entries.length, "coverage-mismatch", "a head that is not in the user's log");
+      require(before === null || seq >= before.seq, "coverage-mismatch", "a head that is older than the one named before");
+      const wasReplaced = seq + 1 < entries.length && entries[seq + 1].receivedAt < receivedAt - CLOCK_SKEW;
+      require(!wasReplaced, "coverage-mismatch", "a head that was followed by another long before");
+      return { user, seq, hash: entries[seq].hash };
     });
-    const roster = log.rosterAt(heads, directory);
-    require([...roster.values()].every(({ named }) => named !== null), "coverage-mismatch", "a member's head is missing");
+    const roster = log.rosterAt(named, directory);
     const set = devicesOf(roster);
+    require(new Set(set.map(({ device }) => device)).size === set.length, "conflict", "two members have one device");
     require(set.length <= DEVICES_PER_TEAM, "too-large", "more than 1,000 devices");
+    require((await headSetHash(named)) === heads, "coverage-mismatch", "other heads");
     require((await deviceSetHash(set)) === devices, "coverage-mismatch", "another device set");
-    // A device that is active, as rule 3 demands of an author, is in the set of the current heads.
-    require(roster.get(entry.payload.user).devices.includes(entry.kid), "forbidden", "the rotation leaves out its author");
+    require(roster.get(entry.payload.user).devices.includes(entry.kid), "coverage-mismatch", "the rotation leaves out its author");
     log.roster = roster;
     log.epoch = { number: epoch, seq: entry.payload.seq, commitment, profile, receivedAt, user: entry.payload.user, device: entry.kid };
     log.left = false;

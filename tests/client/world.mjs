@@ -23,7 +23,7 @@ export async function startWorld(logins, options = {}) {
 export async function makeTeam(founder, name, others = {}) {
   const team = await founder.createTeam(name);
   for (const [role, client] of Array.isArray(others) ? others : Object.entries(others)) {
-    await client.join((await founder.invite(team, { role })).link);
+    await client.join((await founder.invite(team, { role })).code);
   }
   return team;
 }

@@ -8,7 +8,8 @@ use osmynt_core::teamlog::{Role, TeamEvent, TeamState};
 use osmynt_core::{Code, TeamId, UserId};
 
 use crate::http::Request;
-use crate::session::person;
+use crate::session::check_page;
+use crate::team::Listed;
 use crate::{Client, Error, Person, Result};
 
 /// An answer to `GET /v1/me/export` of more bytes is not taken.
@@ -25,7 +26,7 @@ pub enum Deletion {
     Done,
 }
 
-/// What becomes of a team when its member's account is deleted.
+/// What becomes of a team when its member is deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Departure {
     /// Which.
@@ -41,7 +42,7 @@ pub struct Departure {
 pub enum Fate {
     /// Nobody else is in it: it is deleted with all that is in it.
     Deleted,
-    /// It goes on without the caller.
+    /// It goes on without the caller, who is a member or waits to be confirmed.
     Left,
     /// The caller was its only owner: this member becomes one.
     HandedOver(Person),
@@ -54,6 +55,7 @@ impl Client {
         let mut query = String::new();
         loop {
             let page: api::AccountEvents = self.json(&Request::get(format!("/v1/me/events{query}")))?;
+            check_page(page.events.len())?;
             let empty = page.events.is_empty();
             events.extend(page.events);
             let more = page.next.is_some() || events.len() > limit;
@@ -73,7 +75,7 @@ impl Client {
         self.download(&Request::get("/v1/me/export"), file, EXPORT_BYTES)
     }
 
-    /// What it takes to delete the account, and will become of each team.
+    /// What it takes to delete this home's user, and with the last one the account; and what will become of each team.
     pub fn deletion(&self) -> Result<Deletion> {
         match self.departures() {
             Err(error) if self.is_deleted(&error)? => Ok(Deletion::Done),
@@ -81,8 +83,9 @@ impl Client {
         }
     }
 
-    /// Takes the caller out of every team that others are in, then deletes the account (`docs/protocol.md` section 10). It
-    /// may be done again until it succeeds. What this home holds stays: see [`crate::Home::erase`].
+    /// Takes the caller out of every team that others are in, then deletes this home's user, and the account if it has no
+    /// other (`docs/protocol.md` section 10). It may be done again until it succeeds. What this home holds stays: see
+    /// [`crate::Home::erase`].
     pub fn delete_account(&self) -> Result<()> {
         for _ in 1..ATTEMPTS {
             match self.leave_and_delete() {
@@ -98,7 +101,7 @@ impl Client {
     fn leave_and_delete(&self) -> Result<()> {
         for Departure { team, fate, .. } in self.departures()? {
             if fate != Fate::Deleted {
-                self.change(team, false, |synced| Ok(parting(synced.view.state(), self.profile.user)))?;
+                self.change(team, false, |synced| Ok(parting(synced.view.state(), self.user()?)))?;
             }
         }
         self.set_deleting(true)?;
@@ -110,20 +113,21 @@ impl Client {
         answer
     }
 
+    /// Of the teams that the service lists. One that has vanished needs nothing, and nor does a device in no log.
     fn departures(&self) -> Result<Vec<Departure>> {
         let mut departures = Vec::new();
-        for team in self.teams()? {
-            let synced = self.sync(team.id, None)?;
-            let (state, me) = (synced.view.state(), self.profile.user);
-            let fate = if state.members().keys().all(|user| *user == me) {
+        let Some(me) = self.profile.user else { return Ok(departures) };
+        for Listed { id, .. } in self.listed()?.into_iter().filter(|team| !team.vanished) {
+            let synced = self.sync(id, None)?;
+            let state = synced.view.state();
+            let fate = if state.members().keys().eq([&me]) {
                 Fate::Deleted
             } else if let Some(heir) = heir(state, me) {
-                self.team_card(team.id)?;
-                Fate::HandedOver(person(heir, &self.logins()?))
+                Fate::HandedOver(self.names(&synced).person(heir))
             } else {
                 Fate::Left
             };
-            departures.push(Departure { team: team.id, name: team.name, fate });
+            departures.push(Departure { team: id, name: self.team_name(&synced.view)?, fate });
         }
         Ok(departures)
     }

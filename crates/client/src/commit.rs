@@ -5,11 +5,11 @@
 
 use osmynt_core::api;
 use osmynt_core::statement::TeamEntry;
-use osmynt_core::teamlog::{CommitEntry, Directory as _, Rotation, TeamEvent, TeamState, UserHead};
-use osmynt_core::{DeviceId, Time, UserId, labels};
+use osmynt_core::teamlog::{CommitEntry, Directory as _, Rotation, TeamEvent, TeamState};
+use osmynt_core::{DeviceId, Time, Unverified, UserId, labels};
 
-use crate::keys::{Signer, verify};
-use crate::logs::{People, with_proof};
+use crate::keys::{RustCrypto, Signer, checked};
+use crate::logs::People;
 use crate::seal::{self, Key, Purpose};
 use crate::{Error, Result};
 
@@ -60,7 +60,7 @@ pub fn build(
     }
     let entries = chain.entries;
     let state = TeamState::commit(current, &entries, &envelopes, author.now, people)?;
-    let entries = entries.iter().map(|entry| entry.entry.compact().to_owned()).collect();
+    let entries = entries.iter().map(|entry| entry.entry().compact().to_owned()).collect();
     Ok(Built { request: api::Commit { entries, envelopes }, state, team_key })
 }
 
@@ -83,13 +83,14 @@ impl Chain<'_> {
             user: self.author.user,
             event,
         })?;
-        let entry = verify::<TeamEntry>(&statement, self.author.signer.public())?;
         // The service's clock may be a little ahead; receipt times never step back.
         let received_at = self.state.as_ref().map_or(self.author.now, |state| state.received_at().max(self.author.now));
-        let entry = with_proof(entry, self.state.as_ref(), received_at)?;
+        let (key, state) = (self.author.signer.public(), self.state.as_ref());
+        let entry = Unverified::parse(&statement)?;
+        let entry = checked(CommitEntry::verify(entry, key, state, received_at, &RustCrypto))?;
         match &mut self.state {
             Some(state) => state.apply(&entry, received_at, self.people)?,
-            None => self.state = Some(TeamState::found(&entry.entry, received_at, self.people)?),
+            None => self.state = Some(TeamState::found(&entry, received_at, self.people)?),
         }
         self.entries.push(entry);
         Ok(())
@@ -108,29 +109,27 @@ fn rotate(
     let team = state.team();
     let epoch = state.epoch().map_or(0, |epoch| epoch.number).saturating_add(1);
     let sender = DeviceId(author.signer.kid());
-    let mut heads = Vec::new();
+    let mut seqs = Vec::with_capacity(state.members().len());
+    let mut heads = Vec::with_capacity(state.members().len());
     let mut devices = Vec::new();
-    for (user, member) in state.members() {
+    for user in state.members().keys() {
         let missing = || Error::Tampered { what: format!("the service hides the user log of the member {user}") };
         let head = people.head(*user).ok_or_else(missing)?;
-        let snapshot = people.at(*user, head).ok_or_else(missing)?;
-        if member.head != Some(head) {
-            heads.push(UserHead { user: *user, seq: head.seq, hash: head.hash });
-        }
-        // Whoever has reset their identity is a stranger until invited again.
-        if snapshot.identity == member.identity {
-            devices.extend(snapshot.devices.into_iter().map(|device| (*user, device)));
-        }
+        let snapshot = people.at(*user, head.seq).ok_or_else(missing)?;
+        seqs.push(head.seq);
+        heads.push((*user, head));
+        devices.extend(snapshot.devices.into_iter().map(|device| (*user, device)));
     }
     let mut envelopes = Vec::with_capacity(devices.len());
-    for (_, device) in &devices {
-        let prekey = people.prekey_of(*device)?;
+    for (user, device) in &devices {
+        let prekey = people.prekey_of(*user, *device)?;
         let purpose = Purpose::TeamKey { team, epoch };
         envelopes.push(seal::seal_envelope(key, purpose, sender, *device, prekey, &random()?)?);
     }
     let rotation = Rotation {
         epoch,
-        heads,
+        seqs,
+        heads: labels::head_set(heads),
         devices: labels::device_set(devices),
         envelopes: labels::envelope_set(&envelopes),
         commitment: key.commitment(&labels::commit_team_key(team, epoch)),

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, path::PathBuf, time::Duration};
 
-use osmynt_core::{Code, Refusal};
+use osmynt_core::{Code, DeviceId, Refusal, UserId};
 
 /// The result of everything fallible here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -47,6 +47,18 @@ pub enum Error {
         /// What it fits, ready to be shown.
         candidates: Vec<String>,
     },
+    /// A login of which there is something odd to say was given to choose somebody by.
+    Doubtful {
+        /// What was given.
+        selector: String,
+        /// Whom it may mean, with what is odd, ready to be shown.
+        people: Vec<String>,
+    },
+    /// Teams that this home is in, and that the service does not list any more, are in the way of a choice.
+    Vanished {
+        /// Which, ready to be shown.
+        teams: Vec<String>,
+    },
     /// Nobody has signed in from this home.
     NotSignedIn,
     /// Somebody had, but the session is over or was ended.
@@ -63,8 +75,10 @@ pub enum Error {
         /// Whose it is.
         home_of: String,
     },
-    /// This device is not one of the account's.
+    /// This device is in no user's log.
     UnknownDevice,
+    /// This device's user has revoked it.
+    RevokedDevice,
     /// There is no such thing, or none that is the caller's business.
     NotFound {
         /// What was looked for: `team`, `member`, `snippet`, `invitation`, `session`.
@@ -76,6 +90,20 @@ pub enum Error {
     NoKey {
         /// What cannot be opened.
         what: String,
+    },
+    /// The caller should have a key for an epoch, and it is missing, does not open or is another one than was announced.
+    BadKey {
+        /// Which epoch's.
+        epoch: u64,
+        /// Who sealed it, and with which device, ready to be shown.
+        by: String,
+    },
+    /// A device has published no key that this version can seal to.
+    NoPrekey {
+        /// Whose device.
+        user: UserId,
+        /// Which.
+        device: DeviceId,
     },
     /// The service refused, with the code and the words of its problem document.
     Refused {
@@ -122,11 +150,16 @@ impl Error {
     /// The kind of failure.
     pub fn class(&self) -> Class {
         match self {
-            Self::Usage { .. } | Self::Ambiguous { .. } | Self::OtherAccount { .. } => Class::Usage,
+            Self::Usage { .. } | Self::Ambiguous { .. } | Self::Doubtful { .. } | Self::OtherAccount { .. } => {
+                Class::Usage
+            }
             Self::NotSignedIn | Self::SessionOver => Class::NotSignedIn,
-            Self::SignInDenied { .. } | Self::SignInExpired | Self::UnknownDevice => Class::Refused,
+            Self::SignInDenied { .. } | Self::SignInExpired | Self::UnknownDevice | Self::RevokedDevice => {
+                Class::Refused
+            }
             Self::NotFound { .. } | Self::NoKey { .. } => Class::NotFound,
-            Self::Tampered { .. } => Class::Tampered,
+            Self::Tampered { .. } | Self::BadKey { .. } => Class::Tampered,
+            Self::Vanished { .. } | Self::NoPrekey { .. } => Class::Conflict,
             Self::Unavailable { .. } | Self::RateLimited { .. } => Class::Unavailable,
             Self::Home { .. } | Self::KeyStore { .. } | Self::Internal { .. } => Class::Internal,
             Self::Refused { code, .. } => match code {
@@ -145,6 +178,12 @@ impl Error {
         let advice = match self {
             Self::Usage { .. } | Self::SignInDenied { known: false } | Self::Home { .. } => return None,
             Self::Ambiguous { .. } => "Give its id, or more of it.",
+            Self::Doubtful { .. } => {
+                "Give the user id, after asking them whether it is theirs. If a name has changed for good, say so with `osmynt team accept-name`."
+            }
+            Self::Vanished { .. } => {
+                "You were removed, the team was deleted, or the service hides it: ask your teammates. `osmynt team forget` takes it off the list; or say which team you mean by its id."
+            }
             Self::NotSignedIn | Self::SessionOver => "Sign in with `osmynt login`.",
             Self::SignInDenied { known: true } => {
                 "If that was because this device was revoked, remove what it keeps here with `osmynt logout --erase`, and sign in again."
@@ -152,12 +191,21 @@ impl Error {
             Self::SignInExpired => "Start again with `osmynt login`.",
             Self::OtherAccount { .. } => "Set OSMYNT_HOME to another folder to use another account beside it.",
             Self::UnknownDevice => {
-                "Start the account over on this device with `osmynt login --reset`; your teams must then invite you again."
+                "Start over on this device with `osmynt login --start-over`; your teams must then invite you again."
+            }
+            Self::RevokedDevice => {
+                "Remove what this device keeps with `osmynt logout --erase`, and sign in again to start over with a new key."
             }
             Self::NotFound { what: "team", .. } => "See `osmynt team list`.",
             Self::NotFound { what: "snippet", .. } => "See `osmynt list`.",
             Self::NotFound { what: "session", .. } => "See `osmynt session list`.",
             Self::NotFound { .. } => "See `osmynt team show`.",
+            Self::BadKey { .. } => {
+                "Ask them to run `osmynt team rotate`, or share something: that makes a new key. What was shared under the bad one must be shared again."
+            }
+            Self::NoPrekey { .. } => {
+                "If its owner uses a later version of osmynt, update; otherwise ask them to run `osmynt list` there, which publishes a key."
+            }
             Self::NoKey { .. } => "Ask its author to share it again: keys are never given out later.",
             Self::Tampered { .. } => {
                 "Nothing of it was used. Ask whoever runs the service, and compare with your teammates, before you go on."
@@ -229,8 +277,27 @@ impl fmt::Display for Error {
                 f.write_str("nobody confirmed the sign-in in time, or the answer was lost on its way")
             }
             Self::OtherAccount { home_of } => write!(f, "this home belongs to {home_of}"),
+            Self::Doubtful { selector, people } => {
+                write!(f, "\"{selector}\" is a name that cannot be relied on: {}", people.join(", "))
+            }
+            Self::Vanished { teams } => {
+                write!(f, "the service does not list a team any more that you are in: {}", teams.join(", "))
+            }
             Self::UnknownDevice => f.write_str("this device is not one of the account's active devices"),
+            Self::RevokedDevice => f.write_str("this device was revoked"),
             Self::NotFound { what, selector } => write!(f, "there is no {what} \"{selector}\""),
+            Self::BadKey { epoch, by } => {
+                write!(
+                    f,
+                    "the key of epoch {epoch} of the team, sealed by {by}, is missing, does not open or is not the one announced"
+                )
+            }
+            Self::NoPrekey { user, device } => {
+                write!(
+                    f,
+                    "the device {device} of user {user} has published no key that this version of osmynt can seal to"
+                )
+            }
             Self::NoKey { what } => write!(f, "this device has no key for {what}"),
             Self::Refused { code: Code::ClockSkew, .. } => {
                 f.write_str("the clocks of this machine and of the service differ by more than a minute")

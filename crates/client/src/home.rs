@@ -2,16 +2,29 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `home.json` | the version of these files; older homes are brought forward when they are first used |
 //! | `profile.json` | which service, user and device ([`Profile`]) |
 //! | `vault` | every secret, encrypted ([`crate::vault`]) |
 //! | `vault.key` | the key of the vault, only where there is no key store of the system |
 //! | `users/`, `teams/` | what was verified so far, one file per log ([`crate::logs`]) |
-//! | `logins.json` | names of people, as the service said them |
+//! | `read.json` | when each log was last read to its end |
+//! | `teams.json` | the teams that this person is in, as far as their logs were verified |
+//! | `snippets.json` | snippets that were verified here, and the short ids they were shown with |
+//! | `notice.json` | an erasure that the service has told of, and when it was asked |
 //! | `lock`, `refresh.lock` | nothing; several processes take turns by them, at changing files and at refreshing tokens |
 //!
 //! The folder is its owner's alone (0700, files 0600), made so and refused otherwise.
+//!
+//! Every file is written under the lock, first to a temporary file: a dot, 12 characters of base64url, `.new`. A temporary
+//! file that exists when the lock is taken was left by a process that was killed, and is removed.
+
+#[cfg(test)]
+mod tests;
+mod version;
 
 use std::{
+    cell::RefCell,
+    ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::Write as _,
     net::IpAddr,
@@ -22,13 +35,20 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, de::Error as _};
 use ureq::http::Uri;
 
-use osmynt_core::{DeviceId, UserId, b64u};
+use osmynt_core::{AccountId, DeviceId, UserId, b64u};
 
 use crate::{Error, Result, system, vault};
 
 const PROFILE: &str = "profile.json";
 const LOCK: &str = "lock";
 const REFRESH_LOCK: &str = "refresh.lock";
+/// Every folder of the home that files are written to.
+const FOLDERS: [&str; 2] = ["users", "teams"];
+
+thread_local! {
+    /// The folders of the homes whose lock this thread holds.
+    static HELD: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+}
 
 /// The folder that holds everything of one person's sign-in.
 #[derive(Debug, Clone)]
@@ -55,8 +75,10 @@ pub enum Keystore {
 pub struct Profile {
     /// The service.
     pub server: Server,
-    /// The user id that the service gave.
-    pub user: UserId,
+    /// The service's account.
+    pub account: AccountId,
+    /// The user in whose log this device stands: the hash of that log's first entry. None while it is in none.
+    pub user: Option<UserId>,
     /// The GitHub login, as told by the service.
     pub login: String,
     /// This device.
@@ -113,9 +135,19 @@ impl Home {
         self.write_json(PROFILE, profile)
     }
 
-    /// Runs `work` while no other process does. Not to be nested.
+    /// Runs `work` while no other process changes the home. A thread that holds the lock may call this again. The home is
+    /// brought forward to the present version first, or refused.
     pub(crate) fn locked<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.taking_turns(LOCK, work)
+        if self.is_held() {
+            return work();
+        }
+        self.taking_turns(LOCK, || {
+            let _held = Held::new(&self.dir);
+            version::bring_forward(self, version::STEPS)?;
+            // Best effort: the next command tries again.
+            let _ = self.remove_leftovers();
+            work()
+        })
     }
 
     /// Runs `work` while no other process refreshes the tokens. It may talk to the service, and use [`Home::locked`] inside.
@@ -124,31 +156,70 @@ impl Home {
     }
 
     fn taking_turns<T>(&self, lock: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        make_dir(&self.dir)?;
         let path = self.dir.join(lock);
-        let lock = private_file(OpenOptions::new().write(true).create(true), &path)?;
-        lock.lock().map_err(|error| io(&path, &error))?;
         // Dropping the file unlocks it, also on an early return.
+        let _locked = loop {
+            make_dir(&self.dir)?;
+            let file = private_file(OpenOptions::new().write(true).create(true), &path)?;
+            file.lock().map_err(|error| io(&path, &error))?;
+            // The home may have been erased in the meantime. Others then lock a new file.
+            if is_still_at(&file, &path)? {
+                break file;
+            }
+        };
         work()
     }
 
+    /// Whether this thread holds the home's lock.
+    fn is_held(&self) -> bool {
+        HELD.with_borrow(|held| held.contains(&self.dir))
+    }
+
     /// Removes all that this program keeps here, and the vault's key from the system's key store. Nothing here need be whole,
-    /// and what failed may be done again. Files that are somebody else's stay, and the folder with them.
+    /// and what failed may be done again. Files that are somebody else's stay, and the folder with them. A home of a newer
+    /// version is refused: it may keep secrets in files that this program does not know.
     pub fn erase(&self) -> Result<()> {
         if !self.dir.try_exists().map_err(|error| io(&self.dir, &error))? {
             return Ok(());
         }
-        self.locked(|| {
+        self.taking_turns(LOCK, || {
+            version::refuse_newer(self)?;
             vault::forget_key(self)?;
             // The key's file after the vault: a vault without it would be taken for one whose key the system keeps.
-            for name in ["vault", "vault.key", "logins.json", PROFILE, "users", "teams", REFRESH_LOCK] {
+            for name in ["vault", "vault.key", "read.json", "teams.json", "snippets.json", "notice.json", PROFILE]
+                .into_iter()
+                .chain(FOLDERS)
+            {
+                remove(&self.dir.join(name))?;
+            }
+            self.remove_leftovers()?;
+            // The lock last, and while it is held: nobody can change the home between these two.
+            for name in [version::FILE, REFRESH_LOCK, LOCK] {
                 remove(&self.dir.join(name))?;
             }
             Ok(())
         })?;
-        remove(&self.dir.join(LOCK))?;
         // Not empty: there is something that is not ours.
         let _ = fs::remove_dir(&self.dir);
+        Ok(())
+    }
+
+    /// Removes the temporary files of killed processes. Only under the lock, when no other process has one.
+    fn remove_leftovers(&self) -> Result<()> {
+        let folders = FOLDERS.map(|folder| self.dir.join(folder));
+        for folder in folders.iter().chain([&self.dir]) {
+            let entries = match fs::read_dir(folder) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(|error| io(folder, &error))?,
+            };
+            for entry in entries {
+                let entry = entry.map_err(|error| io(folder, &error))?;
+                let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                if !is_dir && is_temporary(&entry.file_name()) {
+                    remove(&entry.path())?;
+                }
+            }
+        }
         Ok(())
     }
 
@@ -157,8 +228,16 @@ impl Home {
         [PROFILE, "vault", "vault.key"].into_iter().any(|name| self.dir.join(name).exists())
     }
 
-    /// The bytes of a file of the home, or none if it is not there.
+    /// The bytes of a file of the home, or none if it is not there. The home is brought forward to the present version
+    /// first, or refused.
     pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        if !self.is_held() && !version::is_present(self)? {
+            self.locked(|| Ok(()))?;
+        }
+        self.read_file(name)
+    }
+
+    fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let path = self.dir.join(name);
         match fs::read(&path) {
             Ok(bytes) => {
@@ -171,13 +250,21 @@ impl Home {
         }
     }
 
-    /// Replaces a file of the home: whoever reads it, now or after a crash, gets the old bytes or the new ones.
+    /// Replaces a file of the home: whoever reads it, now or after a crash, gets the old bytes or the new ones. Takes the
+    /// lock unless this thread holds it.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.locked(|| self.write_file(name, bytes))
+    }
+
+    fn write_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.dir.join(name);
-        let dir = path.parent().unwrap_or(&self.dir);
-        make_dir(&self.dir)?;
-        make_dir(dir)?;
-        let temporary = dir.join(format!(".{}.new", b64u::encode(&system::random::<9>()?)));
+        let dir = match name.split_once('/') {
+            None => self.dir.clone(),
+            Some((folder, _)) if FOLDERS.contains(&folder) => self.dir.join(folder),
+            Some(_) => return Err(Error::Internal { why: format!("{name} is in no folder of the home") }),
+        };
+        make_dir(&dir)?;
+        let temporary = dir.join(temporary_name()?);
         let written = (|| {
             let mut file = private_file(OpenOptions::new().write(true).create_new(true), &temporary)?;
             file.write_all(bytes).map_err(|e| io(&temporary, &e))?;
@@ -190,14 +277,15 @@ impl Home {
             let _ = fs::remove_file(&temporary);
         }
         written?;
-        sync_dir(dir)
+        sync_dir(&dir)
     }
 
     pub(crate) fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        let Some(bytes) = self.read(name)? else {
-            return Ok(None);
-        };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::Home {
+        self.read(name)?.map(|bytes| self.parse(name, &bytes)).transpose()
+    }
+
+    fn parse<T: DeserializeOwned>(&self, name: &str, bytes: &[u8]) -> Result<T> {
+        serde_json::from_slice(bytes).map_err(|error| Error::Home {
             path: self.dir.join(name),
             why: format!("is not as it was written: {error}"),
         })
@@ -208,6 +296,31 @@ impl Home {
             .map_err(|error| Error::Internal { why: format!("{name} cannot be written: {error}") })?;
         self.write(name, &bytes)
     }
+}
+
+/// Marks this thread in [`HELD`] as the holder of a home's lock until it is dropped.
+struct Held<'a>(&'a Path);
+
+impl<'a> Held<'a> {
+    fn new(dir: &'a Path) -> Self {
+        HELD.with_borrow_mut(|held| held.push(dir.to_owned()));
+        Self(dir)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        HELD.with_borrow_mut(|held| held.retain(|dir| dir != self.0));
+    }
+}
+
+fn temporary_name() -> Result<String> {
+    Ok(format!(".{}.new", b64u::encode(&system::random::<9>()?)))
+}
+
+fn is_temporary(name: &OsStr) -> bool {
+    let random = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(".new"));
+    random.is_some_and(|random| b64u::decode_array::<9>(random).is_ok())
 }
 
 fn remove(path: &Path) -> Result<()> {
@@ -251,6 +364,25 @@ fn private_file(options: &mut OpenOptions, path: &Path) -> Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options.open(path).map_err(|error| io(path, &error))
+}
+
+/// Whether an open file is still the one at its path.
+#[cfg(unix)]
+fn is_still_at(file: &File, path: &Path) -> Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let open = file.metadata().map_err(|error| io(path, &error))?;
+    match fs::metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(io(path, &error)),
+    }
+}
+
+/// The standard library cannot identify a file on other systems.
+#[cfg(not(unix))]
+#[allow(clippy::unnecessary_wraps, reason = "one signature on all platforms")]
+fn is_still_at(_file: &File, _path: &Path) -> Result<bool> {
+    Ok(true)
 }
 
 /// Somebody else could have read the secrets, or put other logs in place.

@@ -1,4 +1,7 @@
-//! Talking to the service: proofs of possession, JSON, problem documents, time-outs, limits and retries.
+//! Talking to the service: proofs of possession, JSON, problem documents, deadlines, limits and retries.
+//!
+//! Every request has a deadline for all of its attempts, however slowly the service reads or answers: two minutes, less
+//! than 13 minutes with a snippet of 10 MiB, six hours for the export of an account ([`Patience`]).
 //!
 //! Every request of the protocol but those that start and claim a sign-in is safe to send again: commits and user-log
 //! entries succeed a second time, snippets are put under an id of the client's choice. So a lost answer costs a retry.
@@ -7,10 +10,11 @@
 use std::{
     fs::File,
     io::{BufReader, Read as _, Seek as _, Write as _},
+    num::NonZeroU64,
     time::Duration,
 };
 
-use osmynt_core::{Code, Hash, api, b64u, dpop, limits, snippet, text};
+use osmynt_core::{Code, Hash, Time, api, b64u, dpop, limits, snippet, text};
 use serde::{
     Serialize,
     de::{DeserializeOwned, IgnoredAny},
@@ -25,10 +29,21 @@ use crate::{Error, Result, Server, system};
 
 const USER_AGENT: &str = concat!("osmynt/", env!("CARGO_PKG_VERSION"));
 
+/// The longest time for the lookup of the service's name, and for connecting to it, TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
-const ANSWER: Duration = Duration::from_secs(30);
-/// 10 MiB over a slow line.
-const BODY: Duration = Duration::from_mins(3);
+
+/// See [`Patience::grace`].
+const GRACE: Duration = Duration::from_secs(30);
+/// See [`Patience::answer`].
+const ANSWER: Duration = Duration::from_mins(1);
+/// See [`Patience::request`]. Long enough for a wait of [`LONGEST_WAIT`] and another attempt.
+const REQUEST: Duration = Duration::from_mins(2);
+/// See [`Patience::speed`]. What a slow mobile connection reaches.
+const SPEED: u64 = 16 * 1024;
+/// See [`Patience::export`].
+const EXPORT: Duration = Duration::from_hours(6);
+/// See [`Patience::export_speed`]. The service collects an export while it sends it: a few small reads from each team.
+const EXPORT_SPEED: u64 = 256;
 
 /// Waits before the second, third and fourth attempt.
 const BACKOFF: [Duration; 3] = [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3)];
@@ -37,12 +52,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(75);
 /// A pause from this on is told the person.
 const NOTICEABLE: Duration = Duration::from_secs(1);
 
-/// A page of a log or of a directory: at most 100 statements with what surrounds them, or 100 whole user logs.
-const JSON_ANSWER_BYTES: u64 = 32 * 1024 * 1024;
+/// A page of a log or of a directory, or a whole user log: the service gives out at most 1 MiB.
+const JSON_ANSWER_BYTES: u64 = 2 * 1024 * 1024;
 const PROBLEM_BYTES: u64 = 64 * 1024;
-/// A download takes as long as it takes, as long as something comes.
-const DOWNLOAD: Duration = Duration::from_hours(6);
-const SILENCE: Duration = Duration::from_mins(1);
+/// Bodies are sent and received in pieces of this many bytes at most. Deadlines are checked at each piece.
+const PIECE: usize = 16 * 1024;
 
 /// A connection to one service.
 #[derive(Debug)]
@@ -50,6 +64,35 @@ pub struct Http {
     agent: Agent,
     server: Server,
     on_wait: OnWait,
+    patience: Patience,
+}
+
+/// How long to wait for the service.
+///
+/// Each attempt and each request has a deadline. Large bodies (of snippets and of requests) extend it by the time that
+/// they take at the least speed. A body that is slower than that is given up before the deadline.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// The longest silence: before the head of an answer is complete, and between two pieces of a body.
+    pub grace: Duration,
+    /// The deadline of one attempt, from its start to the last byte of a JSON answer.
+    pub answer: Duration,
+    /// The deadline of a request: all attempts and the pauses between them.
+    pub request: Duration,
+    /// The least average speed of a body, in bytes per second. The first `grace` of a body is not counted.
+    pub speed: NonZeroU64,
+    /// The deadline of an account's export, for all attempts.
+    pub export: Duration,
+    /// The least speed of an account's export, measured like `speed`.
+    pub export_speed: NonZeroU64,
+}
+
+/// What [`Patience`] means for one request.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    attempt: Duration,
+    request: Duration,
+    speed: NonZeroU64,
 }
 
 /// Is told of each wait that the service asks for, before it begins.
@@ -73,7 +116,6 @@ pub struct Request {
     body: Option<(&'static str, Vec<u8>)>,
     invite_proof: Option<String>,
     repeatable: bool,
-    slow: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -138,7 +180,11 @@ impl Request {
     }
 
     fn new(method: Method, path: String) -> Self {
-        Self { method, path, body: None, invite_proof: None, repeatable: true, slow: false }
+        Self { method, path, body: None, invite_proof: None, repeatable: true }
+    }
+
+    fn body_bytes(&self) -> u64 {
+        self.body.as_ref().map_or(0, |(_, bytes)| bytes.len() as u64)
     }
 
     fn with_json(mut self, body: &impl Serialize) -> Result<Self> {
@@ -149,9 +195,48 @@ impl Request {
     }
 }
 
+impl Default for Patience {
+    fn default() -> Self {
+        let per_second = |bytes| NonZeroU64::new(bytes).unwrap_or(NonZeroU64::MIN);
+        Self {
+            grace: GRACE,
+            answer: ANSWER,
+            request: REQUEST,
+            speed: per_second(SPEED),
+            export: EXPORT,
+            export_speed: per_second(EXPORT_SPEED),
+        }
+    }
+}
+
+impl Patience {
+    /// The deadline of a request whose body and snippet have this many bytes together.
+    pub fn longest(&self, bytes: u64) -> Duration {
+        self.request.saturating_add(self.transfer(bytes))
+    }
+
+    /// The time that this many bytes take at the least speed.
+    fn transfer(&self, bytes: u64) -> Duration {
+        Duration::from_secs(bytes / self.speed)
+    }
+
+    fn terms(&self, request: &Request, answer_bytes: u64) -> Terms {
+        let bytes = request.body_bytes().saturating_add(answer_bytes);
+        let attempt = self.answer.saturating_add(self.transfer(bytes));
+        Terms { attempt, request: self.longest(bytes), speed: self.speed }
+    }
+
+    fn terms_of_export(&self) -> Terms {
+        Terms { attempt: self.export, request: self.export, speed: self.export_speed }
+    }
+}
+
 impl Http {
     /// Prepares to talk to `server`. Nothing is sent.
     pub fn new(server: Server, on_wait: OnWait) -> Self {
+        // A timeout of ureq is a budget for the whole of its phase; the global one covers an attempt up to the last byte
+        // of its answer. Each read and write gets what is left of it. Only the timeouts per read and per write start
+        // anew each time: they limit silence.
         let mut config = Agent::config_builder()
             .user_agent(USER_AGENT)
             .http_status_as_error(false)
@@ -159,20 +244,29 @@ impl Http {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .https_only(!server.is_plain())
+            .timeout_resolve(Some(CONNECT))
             .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(ANSWER))
-            .timeout_send_body(Some(BODY))
-            .timeout_recv_body(Some(BODY));
+            // The system may take one write in several parts, and each part then has all of the time that was left.
+            // Small pieces keep that from adding up.
+            .output_buffer_size(PIECE);
         if server.is_plain() {
             // This very machine is not behind a proxy.
             config = config.proxy(None);
         }
-        Self { agent: config.build().new_agent(), server, on_wait }
+        Self { agent: config.build().new_agent(), server, on_wait, patience: Patience::default() }
+    }
+
+    /// Replaces the deadlines and the least speeds.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Sends, and reads a JSON answer.
     pub fn json<T: DeserializeOwned>(&self, request: &Request, caller: Option<Caller<'_>>) -> Result<T> {
-        let bytes = self.exchange(request, caller, |body| read(body, JSON_ANSWER_BYTES))?;
+        let terms = self.patience.terms(request, 0);
+        let bytes = self.exchange(request, caller, terms, |answer| answer.read(JSON_ANSWER_BYTES))?;
         serde_json::from_slice(&bytes).map_err(|error| Error::Internal {
             why: format!("the service's answer to {} makes no sense: {}", request.path, said(&error.to_string())),
         })
@@ -180,65 +274,73 @@ impl Http {
 
     /// Sends, and expects no content.
     pub fn empty(&self, request: &Request, caller: Option<Caller<'_>>) -> Result<()> {
-        self.exchange(request, caller, |body| read(body, PROBLEM_BYTES)).map(drop)
+        let terms = self.patience.terms(request, 0);
+        self.exchange(request, caller, terms, |answer| answer.read(PROBLEM_BYTES)).map(drop)
     }
 
     /// Sends, and reads a snippet's bytes.
     pub fn snippet(&self, request: &Request, caller: Option<Caller<'_>>) -> Result<Vec<u8>> {
-        self.exchange(request, caller, |body| read(body, limits::SNIPPET_BYTES))
+        let terms = self.patience.terms(request, limits::SNIPPET_BYTES);
+        self.exchange(request, caller, terms, |answer| answer.read(limits::SNIPPET_BYTES))
     }
 
-    /// Sends, and writes a JSON answer to a file that is for nothing else. After a failure the file holds anything.
+    /// Sends, and reads a snippet's bytes, and when the service says to have received it.
+    pub fn snippet_with_time(&self, request: &Request, caller: Option<Caller<'_>>) -> Result<(Vec<u8>, Time)> {
+        let terms = self.patience.terms(request, limits::SNIPPET_BYTES);
+        self.exchange(request, caller, terms, |answer| {
+            let stated = answer.headers.get("Osmynt-Received-At").and_then(|value| value.to_str().ok()?.parse().ok());
+            let unstated = || {
+                let why = "the service does not say when it received the snippet".to_owned();
+                Failure::lasting(Error::Internal { why })
+            };
+            let received_at = stated.map(Time).ok_or_else(unstated)?;
+            Ok((answer.read(limits::SNIPPET_BYTES)?, received_at))
+        })
+    }
+
+    /// Sends, and writes a JSON answer, the account's export, to a file that is for nothing else. After a failure the file
+    /// holds anything.
     pub fn download(&self, request: &Request, caller: Option<Caller<'_>>, mut file: &File, limit: u64) -> Result<()> {
         let unwritten = |error: std::io::Error| {
             Failure::lasting(Error::Internal { why: format!("what was received cannot be written: {error}") })
         };
-        let request = Request { slow: true, ..request.clone() };
-        self.exchange(&request, caller, |body| {
+        self.exchange(request, caller, self.patience.terms_of_export(), |answer| {
             // An earlier attempt may have come half way.
             file.set_len(0).and_then(|()| file.rewind()).map_err(unwritten)?;
-            let mut reader = body.as_reader().take(limit.saturating_add(1));
-            let mut chunk = vec![0; 64 * 1024];
-            let mut written: u64 = 0;
-            loop {
-                let part = match reader.read(&mut chunk) {
-                    Ok(0) => break,
-                    Ok(length) => chunk.get(..length).unwrap_or_default(),
-                    Err(error) => return Err(broken_off(&error)),
-                };
-                written = written.saturating_add(part.len() as u64);
-                if written > limit {
-                    return Err(too_long());
-                }
-                file.write_all(part).map_err(unwritten)?;
-            }
+            answer.receive(limit, |piece| file.write_all(piece).map_err(unwritten))?;
             file.rewind().map_err(unwritten)?;
             whole_json(file)
         })
     }
 
-    /// Sends until there is an answer worth having.
+    /// Sends until there is an answer that another attempt cannot improve, or no time left for another attempt.
     fn exchange<T>(
         &self,
         request: &Request,
         caller: Option<Caller<'_>>,
-        mut receive: impl FnMut(&mut ureq::Body) -> Result<T, Failure>,
+        terms: Terms,
+        mut receive: impl FnMut(&mut Answer<'_>) -> Result<T, Failure>,
     ) -> Result<T> {
+        let begun = system::instant();
         let mut pauses = BACKOFF.into_iter();
         loop {
-            let Failure { error, retry } = match self.attempt(request, caller, &mut receive) {
+            let left = terms.request.saturating_sub(begun.elapsed());
+            let terms = Terms { attempt: terms.attempt.min(left), ..terms };
+            let Failure { error, retry } = match self.attempt(request, caller, terms, &mut receive) {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
             let (Some(wanted), Some(backoff)) = (retry, pauses.next()) else { return Err(error) };
             let repeatable = request.repeatable || matches!(error, Error::RateLimited { .. });
-            if !repeatable || wanted > LONGEST_WAIT {
+            let pause = backoff.max(wanted);
+            let left = terms.request.saturating_sub(begun.elapsed());
+            if !repeatable || wanted > LONGEST_WAIT || pause >= left {
                 return Err(error);
             }
             if wanted >= NOTICEABLE {
                 (self.on_wait)(wanted);
             }
-            std::thread::sleep(backoff.max(wanted));
+            std::thread::sleep(pause);
         }
     }
 
@@ -246,7 +348,8 @@ impl Http {
         &self,
         request: &Request,
         caller: Option<Caller<'_>>,
-        receive: &mut impl FnMut(&mut ureq::Body) -> Result<T, Failure>,
+        terms: Terms,
+        receive: &mut impl FnMut(&mut Answer<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut built = ureq::http::Request::builder().method(request.method.as_str()).uri(format!(
             "{}{}",
@@ -270,23 +373,34 @@ impl Http {
         let sent = match &request.body {
             Some((media_type, bytes)) => {
                 let built = built.header(header::CONTENT_TYPE, *media_type);
-                self.agent.run(built.body(bytes.as_slice()).map_err(malformed)?)
+                self.run(built.body(bytes.as_slice()).map_err(malformed)?, request, terms)
             }
-            None if request.slow => {
-                let built = self.agent.configure_request(built.body(()).map_err(malformed)?);
-                let patient = built.timeout_recv_body(Some(DOWNLOAD)).timeout_per_read(Some(SILENCE));
-                self.agent.run(patient.build())
-            }
-            None => self.agent.run(built.body(()).map_err(malformed)?),
+            None => self.run(built.body(()).map_err(malformed)?, request, terms),
         };
-        let mut answer = sent.map_err(|error| transport(&error))?;
-        if answer.status().is_success() {
-            return receive(answer.body_mut());
+        let answer = sent.map_err(|error| transport(&error))?;
+        let (parts, mut body) = answer.into_parts();
+        let (status, pause) = (parts.status, retry_after(&parts.headers));
+        let mut body =
+            Answer { headers: &parts.headers, body: &mut body, grace: self.patience.grace, speed: terms.speed };
+        if status.is_success() {
+            return receive(&mut body);
         }
-        let status = answer.status();
-        let pause = retry_after(answer.headers());
-        let body = read(answer.body_mut(), PROBLEM_BYTES).unwrap_or_default();
-        Err(refused(status, pause, &body))
+        Err(refused(status, pause, &body.read(PROBLEM_BYTES).unwrap_or_default()))
+    }
+
+    /// Sends once and reads the head of the answer. The same deadline holds for the body, which is read later.
+    fn run<S: ureq::AsSendBody>(
+        &self,
+        built: ureq::http::Request<S>,
+        request: &Request,
+        terms: Terms,
+    ) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
+        let grace = self.patience.grace;
+        let sending = grace.saturating_add(self.patience.transfer(request.body_bytes()));
+        let config = self.agent.configure_request(built);
+        let config = config.timeout_global(Some(terms.attempt)).timeout_per_read(Some(grace));
+        let config = config.timeout_per_write(Some(grace)).timeout_send_body(Some(sending));
+        self.agent.run(config.timeout_recv_response(Some(grace)).build())
     }
 
     /// The proof for one attempt (`docs/protocol.md` section 8): each is taken once.
@@ -320,6 +434,7 @@ impl Failure {
 
 fn transport(error: &ureq::Error) -> Failure {
     let why = match error {
+        ureq::Error::Timeout(_) => return too_slow(),
         ureq::Error::HostNotFound => "its name is not known".to_owned(),
         ureq::Error::ConnectionFailed => "nobody answers".to_owned(),
         ureq::Error::Io(error) => error.to_string(),
@@ -327,34 +442,82 @@ fn transport(error: &ureq::Error) -> Failure {
     };
     let unavailable = Error::Unavailable { why };
     match error {
-        ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed => {
-            Failure::passing(unavailable, Duration::ZERO)
-        }
+        ureq::Error::Io(_) | ureq::Error::ConnectionFailed => Failure::passing(unavailable, Duration::ZERO),
         _ => Failure::lasting(unavailable),
     }
 }
 
-fn read(body: &mut ureq::Body, limit: u64) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    // One byte more than allowed shows that there was more.
-    let read = body.as_reader().take(limit.saturating_add(1)).read_to_end(&mut bytes);
-    read.map_err(|error| broken_off(&error))?;
-    if bytes.len() as u64 > limit { Err(too_long()) } else { Ok(bytes) }
+/// An answer, whose body is still to be read.
+struct Answer<'a> {
+    headers: &'a HeaderMap,
+    body: &'a mut ureq::Body,
+    grace: Duration,
+    speed: NonZeroU64,
+}
+
+impl Answer<'_> {
+    /// Reads all of it, at most `limit` bytes.
+    fn read(&mut self, limit: u64) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        self.receive(limit, |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
+    /// Passes it to `take` piece by piece, at most `limit` bytes. Fails when it is slower than the least speed.
+    fn receive(&mut self, limit: u64, mut take: impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+        let begun = system::instant();
+        let mut reader = self.body.as_reader();
+        let mut buffer = [0; PIECE];
+        let mut received: u64 = 0;
+        loop {
+            let piece = match reader.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(length) => buffer.get(..length).unwrap_or_default(),
+                Err(error) => return Err(broken_off(error)),
+            };
+            received = received.saturating_add(piece.len() as u64);
+            if received > limit {
+                return Err(too_long());
+            }
+            take(piece)?;
+            if received < due(begun.elapsed(), self.grace, self.speed) {
+                return Err(too_slow());
+            }
+        }
+    }
+}
+
+/// How many bytes of a body must have arrived when it has taken `elapsed` so far.
+fn due(elapsed: Duration, grace: Duration, speed: NonZeroU64) -> u64 {
+    let milliseconds = u64::try_from(elapsed.saturating_sub(grace).as_millis()).unwrap_or(u64::MAX);
+    milliseconds.saturating_mul(speed.get()) / 1000
 }
 
 /// What a Worker begins and cannot go on with looks to HTTP like an answer that has come to its end.
 fn whole_json(file: &File) -> Result<(), Failure> {
     serde_json::from_reader::<_, IgnoredAny>(BufReader::new(file)).map(drop).map_err(|error| {
         if error.is_eof() {
-            return broken_off(&error.into());
+            return broken_off(error.into());
         }
         let why = format!("the service's answer makes no sense: {}", said(&error.to_string()));
         Failure::lasting(Error::Internal { why })
     })
 }
 
-fn broken_off(error: &std::io::Error) -> Failure {
-    let why = format!("its answer broke off: {error}");
+fn broken_off(error: std::io::Error) -> Failure {
+    let why = match ureq::Error::from(error) {
+        ureq::Error::Timeout(_) => return too_slow(),
+        ureq::Error::Io(error) => format!("its answer broke off: {error}"),
+        other => format!("its answer broke off: {other}"),
+    };
+    Failure::passing(Error::Unavailable { why }, Duration::ZERO)
+}
+
+fn too_slow() -> Failure {
+    let why = "it takes too long to answer".to_owned();
     Failure::passing(Error::Unavailable { why }, Duration::ZERO)
 }
 
@@ -396,4 +559,25 @@ fn said(words: &str) -> String {
 /// RFC 9110 section 10.2.3, the form in seconds.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_takes_at_most_two_minutes_and_one_with_a_snippet_less_than_thirteen() {
+        let patience = Patience::default();
+        assert_eq!(patience.longest(0), Duration::from_mins(2));
+        assert!(patience.longest(limits::SNIPPET_BYTES) < Duration::from_mins(13));
+        let request = Request::put_snippet("/", vec![0; 32 * 1024]);
+        let terms = patience.terms(&request, 0);
+        assert_eq!((terms.attempt, terms.request), (Duration::from_secs(62), Duration::from_secs(122)));
+    }
+
+    #[test]
+    fn a_body_must_reach_the_least_speed_after_the_grace() {
+        let after = |seconds| due(Duration::from_secs(seconds), GRACE, NonZeroU64::new(SPEED).unwrap());
+        assert_eq!([0, 30, 31, 40].map(after), [0, 0, SPEED, 10 * SPEED]);
+    }
 }

@@ -10,7 +10,7 @@
 //! first reads what is new in its log and in its members' user logs, checks signatures, chain and rules from where
 //! this home last stood, and refuses logs that do not contain what was verified before. Keys are sealed only to devices
 //! found in logs verified that way; keys and snippets are used only after their commitments and signatures were checked.
-//! Names and logins of people are what the service says and are marked so.
+//! People are shown by what their own devices signed ([`people`]), and every answer is checked against what was asked.
 //!
 //! Start at [`Client`].
 
@@ -19,8 +19,11 @@ pub mod commit;
 pub mod error;
 pub mod home;
 pub mod http;
+mod index;
+pub mod invitation;
 pub mod keys;
 pub mod logs;
+pub mod people;
 pub mod seal;
 mod session;
 pub mod sessions;
@@ -37,12 +40,13 @@ mod vectors;
 pub use account::{Deletion, Departure, Fate};
 pub use error::{Class, Error, Result};
 pub use home::{Home, Keystore, Profile, Server};
-pub use osmynt_core::api::{AccountEvent, AccountEventType, MySession};
+pub use osmynt_core::api::{AccountEvent, AccountEventType, Erasure, MySession, OtherTeam, OtherUser};
 pub use osmynt_core::snippet::{Base, Header, Kind, Lines};
-pub use osmynt_core::teamlog::Role;
-pub use osmynt_core::{DeviceId, InviteId, SnippetId, TeamId, Time, UserId};
+pub use osmynt_core::teamlog::{Joining, Role};
+pub use osmynt_core::{AccountId, DeviceId, InviteId, SnippetId, TeamId, Time, UserId};
+pub use people::{Doubt, Person};
 pub use session::Client;
 pub use sessions::SignedOut;
 pub use share::{Audience, Draft, Listing, Opened, Recipients, Rejected, Shared, Snippet};
 pub use signin::{Handshake, Me, Standing};
-pub use team::{Invitation, Invite, Member, Person, Team, TeamSummary};
+pub use team::{INVITATION_LIFETIME, Invitation, Invite, Joined, Joiner, Member, Outcome, Place, Team, TeamSummary};

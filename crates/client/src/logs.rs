@@ -1,63 +1,149 @@
 //! Verifying user logs and team logs from their first entry, and keeping what was verified.
 //!
 //! Everything here takes what the service said and what was verified before, and gives what is verified now or
-//! [`Error::Tampered`]. The rules themselves are `osmynt-core`'s; added are the signatures, the pinned heads, and the
-//! memory of how things stood at earlier entries, which it takes to judge a snippet that was made then.
+//! [`Error::Tampered`]. The rules themselves are `osmynt-core`'s; added are the pinned heads, the times of the last reading
+//! ([`Window`]), and the memory of how things stood at earlier entries, which it takes to judge a snippet that was made then.
 
 use std::collections::BTreeMap;
 
 use osmynt_core::api::{DirectoryUser, LoggedEntry};
-use osmynt_core::statement::{InviteProof, PrekeyKind, PrekeyStatement, SnippetStatement, TeamEntry, UserEntry};
-use osmynt_core::teamlog::{
-    CommitEntry, DeviceSpan, Directory, Epoch, Role, Rotation, TeamEvent, TeamState, check_snippet,
-};
-use osmynt_core::userlog::{Snapshot, UserLog};
+use osmynt_core::names::Name;
+use osmynt_core::statement::{PrekeyKind, PrekeyStatement, SnippetStatement, TeamEntry, UserEntry, parse_prekey};
+use osmynt_core::teamlog::{CommitEntry, Directory, Epoch, Role, Rotation, TeamEvent, TeamState, check_snippet};
+use osmynt_core::userlog::{Device, Snapshot, UserLog};
 use osmynt_core::{
-    DeviceId, Hash, Head, PublicKey, Refusal, SealedBox, SnippetId, TeamId, Time, Unverified, UserId, Verified, limits,
+    Code, DeviceId, Hash, Head, KeyId, PublicKey, Refusal, SealedBox, SnippetId, TeamId, Time, Unverified, UserId,
+    Verified, Window, limits,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::keys::{verify, verify_parsed};
+use crate::keys::{RustCrypto, checked};
 use crate::{Error, Result};
 
-/// A user log that was verified from its first entry, with the entries to prove it again.
+/// A user log that was verified from its first entry, and what the user is called.
 #[derive(Debug, Clone)]
 pub struct VerifiedUser {
+    user: UserId,
     log: UserLog,
     entries: Vec<LoggedEntry>,
+    name: Option<Name>,
+    pinned: Option<Name>,
+}
+
+/// What a home keeps of a verified user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeptUser {
+    /// The entries of the log, each of which was verified.
+    entries: Vec<LoggedEntry>,
+    /// What the last `name.signed` opens to, as it was shown last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<Name>,
+    /// The name that the person at this machine knows the user by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pinned: Option<Name>,
 }
 
 impl VerifiedUser {
-    /// Verifies all of a user's log.
-    pub fn verify(user: UserId, entries: Vec<LoggedEntry>) -> Result<Self> {
-        let mut log = UserLog::new(user);
-        for (seq, entry) in entries.iter().enumerate() {
-            apply_user_entry(&mut log, entry)
-                .map_err(|refusal| Error::tampered(format_args!("entry {seq} of the user log of {user}"), &refusal))?;
-        }
-        if log.head().is_none() {
-            return Err(tampered(format!("the user log of {user} is empty")));
-        }
-        Ok(Self { log, entries })
+    /// Verifies all of a log of which nothing was known before.
+    pub fn verify(user: UserId, entries: &[LoggedEntry], window: &Window) -> Result<Self> {
+        let mut verified = Self::unknown(user);
+        verified.take(0, entries, window)?;
+        verified.check_begun()?;
+        Ok(verified)
     }
 
-    /// Refuses this log unless it contains the head that was verified before: anything else is a fork or a rollback.
-    pub fn continues(&self, pinned: Head) -> Result<()> {
-        let user = self.log.user();
-        match self.log.hash_at(pinned.seq) {
-            Some(hash) if hash == pinned.hash => Ok(()),
-            Some(_) => Err(tampered(format!(
-                "the service shows another log of user {user} than before: entry {} is not the one seen earlier (a fork)",
-                pinned.seq
-            ))),
-            None => Err(tampered(format!(
-                "the service shows an older log of user {user} than before: it lacks entry {} (a rollback)",
-                pinned.seq
-            ))),
+    /// Somebody of whom nothing was read yet.
+    pub(crate) fn unknown(user: UserId) -> Self {
+        Self { user, log: UserLog::new(), entries: Vec::new(), name: None, pinned: None }
+    }
+
+    /// Somebody as they were kept. Their log was verified before it was.
+    pub(crate) fn restore(user: UserId, kept: KeptUser) -> Result<Self> {
+        let KeptUser { entries, name, pinned } = kept;
+        let log = UserLog::restore(entries.iter().map(|entry| (entry.jws.as_str(), entry.received_at)))
+            .ok()
+            .filter(|log| log.user() == Some(user))
+            .ok_or_else(|| Error::Internal { why: format!("what this home keeps of the user {user} is damaged") })?;
+        Ok(Self { user, log, entries, name, pinned })
+    }
+
+    /// What a home keeps.
+    pub(crate) fn kept(&self) -> KeptUser {
+        KeptUser { entries: self.entries.clone(), name: self.name.clone(), pinned: self.pinned.clone() }
+    }
+
+    /// Reads the entries from position `from` on, which is not beyond the end: those that are known must be the same ones,
+    /// new ones are verified and were received in the window. On an error the log is spoilt and must not be kept.
+    pub fn take(&mut self, from: usize, entries: &[LoggedEntry], window: &Window) -> Result<()> {
+        let user = self.user;
+        if from.saturating_add(entries.len()) > limits::USER_LOG_ENTRIES {
+            return Err(tampered(format!("the user log of {user} has more than 256 entries")));
+        }
+        for (seq, entry) in (from..).zip(entries) {
+            let broken =
+                |refusal: &Refusal| Error::tampered(format_args!("entry {seq} of the user log of {user}"), refusal);
+            match self.entries.get(seq) {
+                Some(known) if known.jws == entry.jws => {}
+                Some(_) => {
+                    let shown = Unverified::<UserEntry>::parse(&entry.jws).map_err(|refusal| broken(&refusal))?;
+                    if self.log.hash_at(seq as u64) != Some(shown.hash()) {
+                        return Err(tampered(format!(
+                            "the service shows another log of user {user} than before: entry {seq} is not the one seen earlier (a fork)"
+                        )));
+                    }
+                }
+                None => {
+                    window.check(entry.received_at).map_err(|refusal| broken(&refusal))?;
+                    checked(self.log.take(&entry.jws, entry.received_at, &RustCrypto))
+                        .map_err(|refusal| broken(&refusal))?;
+                    if self.log.user() != Some(user) {
+                        return Err(tampered(format!("the service shows another user's log as that of {user}")));
+                    }
+                    self.entries.push(entry.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a log that was shown with `shown` entries, unless it was shown whole: with all that was seen before.
+    pub fn check_whole(&self, shown: usize) -> Result<()> {
+        if shown >= self.entries.len() {
+            return self.check_begun();
+        }
+        Err(tampered(format!(
+            "the service shows an older log of user {} than before: it lacks entry {shown} (a rollback)",
+            self.user
+        )))
+    }
+
+    fn check_begun(&self) -> Result<()> {
+        if self.entries.is_empty() {
+            return Err(tampered(format!("the user log of {} is empty", self.user)));
+        }
+        Ok(())
+    }
+
+    /// Takes what the service says the last `name.signed` opens to, if it does.
+    pub fn take_name(&mut self, opening: Option<Name>) {
+        let opens = |name: &Name| self.log.name().is_some_and(|signed| name.opens(self.user, signed).unwrap_or(false));
+        self.name = opening.filter(opens);
+    }
+
+    /// Lets the person know the user by their present name from now on, if they know them by none or `anew`.
+    pub(crate) fn pin_name(&mut self, anew: bool) {
+        if let Some(name) = self.name.as_ref().filter(|_| anew || self.pinned.is_none()) {
+            self.pinned = Some(name.clone());
         }
     }
 
-    /// The log.
+    /// Who.
+    pub const fn user(&self) -> UserId {
+        self.user
+    }
+
+    /// The log. Never empty, once it was read.
     pub const fn log(&self) -> &UserLog {
         &self.log
     }
@@ -67,38 +153,49 @@ impl VerifiedUser {
         &self.entries
     }
 
-    /// Its identity. A verified log is never empty.
-    pub fn identity(&self) -> Result<Hash> {
-        self.log.identity().ok_or_else(|| tampered("a user log is empty"))
+    /// What the last `name.signed` opens to; none if the service shows nothing that it opens to.
+    pub const fn name(&self) -> Option<&Name> {
+        self.name.as_ref()
     }
 
-    /// Checks that a prekey belongs to one of the log's active devices. Gives that device and the prekey.
-    pub fn prekey(&self, compact: &str) -> Result<(DeviceId, PublicKey), Refusal> {
-        let unknown = || {
-            Refusal::new(osmynt_core::Code::Forbidden, "a prekey is signed by a device that is not active in the log")
-        };
-        let statement = Unverified::<PrekeyStatement>::parse(compact)?;
+    /// The name that the person at this machine knows the user by.
+    pub const fn pinned_name(&self) -> Option<&Name> {
+        self.pinned.as_ref()
+    }
+
+    /// Checks that a prekey belongs to one of the log's active devices. Gives that device and the prekey; none for a kind of
+    /// prekey that this version does not know.
+    pub fn prekey(&self, compact: &str) -> Result<Option<(DeviceId, PublicKey)>, Refusal> {
+        let unknown = || Refusal::new(Code::Forbidden, "a prekey is signed by a device that is not active in the log");
+        let Some(statement) = parse_prekey(compact)? else { return Ok(None) };
         let device = DeviceId(statement.kid());
-        let (_, known) = self.log.active().find(|(id, _)| **id == device).ok_or_else(unknown)?;
-        let statement = verify_parsed(statement, &known.key)?;
+        let known = self.log.device(&device).filter(|known| known.revoked.is_none()).ok_or_else(unknown)?;
+        let statement = checked(statement.verify(&known.key, &RustCrypto))?;
         let PrekeyStatement { user, kind: PrekeyKind::Signed, key, .. } = *statement.payload();
-        if user == self.log.user() { Ok((device, key)) } else { Err(unknown()) }
+        if user == self.user { Ok(Some((device, key))) } else { Err(unknown()) }
     }
 }
 
-fn apply_user_entry(log: &mut UserLog, entry: &LoggedEntry) -> Result<(), Refusal> {
-    let statement = Unverified::<UserEntry>::parse(&entry.jws)?;
-    let key = log.author_key(&statement)?;
-    let statement = verify_parsed(statement, &key)?;
-    let device = match statement.payload().event.added_device() {
-        Some(compact) => {
-            let said = Unverified::<osmynt_core::statement::DeviceStatement>::parse(compact)?;
-            let own = said.payload().jwk;
-            Some(verify_parsed(said, &own)?)
+impl KeptUser {
+    /// This, and what somebody else has verified of the same user: the longer log, with its name. None if neither log
+    /// contains the other. The name that the person knows the user by stays.
+    pub(crate) fn joined(self, other: Self) -> Option<Self> {
+        let pinned = self.pinned.clone().or_else(|| other.pinned.clone());
+        let (long, short) = if self.entries.len() > other.entries.len() { (self, other) } else { (other, self) };
+        let hash = |entry: &LoggedEntry| Some(Unverified::<UserEntry>::parse(&entry.jws).ok()?.hash());
+        if let Some(last) = short.entries.last() {
+            let same = long.entries.get(short.entries.len().saturating_sub(1))?;
+            if same.jws != last.jws && hash(same)? != hash(last)? {
+                return None;
+            }
         }
-        None => None,
-    };
-    log.apply(&statement, device.as_ref(), entry.received_at)
+        Some(Self { pinned, ..long })
+    }
+
+    /// Lets the person know the user by the name that they are known by there.
+    pub(crate) fn repin(&mut self, user: &VerifiedUser) {
+        self.pinned.clone_from(&user.pinned);
+    }
 }
 
 /// The verified user logs that it takes to verify a team, and their devices' prekeys.
@@ -109,17 +206,20 @@ pub struct People {
 }
 
 impl People {
-    /// Verifies what the directory says of somebody and adds them. `pinned` is the head that was verified before.
-    pub fn add(&mut self, said: DirectoryUser, pinned: Option<Head>) -> Result<()> {
-        let user = VerifiedUser::verify(said.user, said.log)?;
-        if let Some(pinned) = pinned {
-            user.continues(pinned)?;
-        }
+    /// Verifies what the directory says of somebody and adds them. `kept` is what was verified before.
+    pub fn add(&mut self, said: DirectoryUser, kept: Option<KeptUser>, window: &Window) -> Result<()> {
+        let mut user = match kept {
+            Some(kept) => VerifiedUser::restore(said.user, kept)?,
+            None => VerifiedUser::unknown(said.user),
+        };
+        user.take(0, &said.log, window)?;
+        user.check_whole(said.log.len())?;
+        user.take_name(said.name);
         for compact in &said.prekeys {
-            let (device, key) = user
-                .prekey(compact)
-                .map_err(|refusal| Error::tampered(format_args!("a prekey of {}", said.user), &refusal))?;
-            self.prekeys.insert(device, key);
+            let prekey = user.prekey(compact);
+            let prekey =
+                prekey.map_err(|refusal| Error::tampered(format_args!("a prekey of {}", said.user), &refusal))?;
+            self.prekeys.extend(prekey);
         }
         self.insert(user);
         Ok(())
@@ -127,7 +227,7 @@ impl People {
 
     /// Adds somebody who was verified elsewhere.
     pub fn insert(&mut self, user: VerifiedUser) {
-        self.users.insert(user.log.user(), user);
+        self.users.insert(user.user, user);
     }
 
     /// Adds a device's prekey that needs no proof: one's own.
@@ -145,27 +245,36 @@ impl People {
         self.users.values()
     }
 
+    pub(crate) fn users_mut(&mut self) -> impl Iterator<Item = &mut VerifiedUser> {
+        self.users.values_mut()
+    }
+
     /// The head of somebody's log, as verified.
     pub fn head(&self, user: UserId) -> Option<Head> {
         self.users.get(&user)?.log.head()
     }
 
-    /// The prekey to seal to a device with.
-    pub fn prekey_of(&self, device: DeviceId) -> Result<&PublicKey> {
-        self.prekeys.get(&device).ok_or_else(|| {
-            tampered(format!("the service gives no prekey of the device {device}, which is active in its user's log"))
-        })
+    /// The prekey to seal to a device of a user with. [`Error::NoPrekey`] if it has none that this version knows.
+    pub fn prekey_of(&self, user: UserId, device: DeviceId) -> Result<&PublicKey> {
+        self.prekeys.get(&device).ok_or(Error::NoPrekey { user, device })
     }
 }
 
 impl Directory for People {
-    fn device(&self, user: UserId, device: DeviceId) -> Option<DeviceSpan> {
-        let device = self.users.get(&user)?.log.device(&device)?;
-        Some(DeviceSpan { key: device.key, identity: device.identity, revoked: device.revoked })
+    fn device(&self, user: UserId, device: DeviceId) -> Option<Device> {
+        self.users.get(&user)?.log.device(&device).copied()
     }
 
-    fn at(&self, user: UserId, head: Head) -> Option<Snapshot> {
-        self.users.get(&user)?.log.at(head)
+    fn head(&self, user: UserId) -> Option<Head> {
+        Self::head(self, user)
+    }
+
+    fn at(&self, user: UserId, seq: u64) -> Option<Snapshot> {
+        self.users.get(&user)?.log.at(seq)
+    }
+
+    fn has_prekey(&self, device: DeviceId, prekey: KeyId) -> bool {
+        self.prekeys.get(&device).is_some_and(|known| known.thumbprint() == prekey.0)
     }
 }
 
@@ -180,8 +289,8 @@ pub struct TeamView {
     entries: Vec<(Hash, Time)>,
     /// Each epoch, from 1, and who began it.
     epochs: Vec<EpochBegun>,
-    /// How each user stood, since which entry; none when they were not a member.
-    standings: BTreeMap<UserId, Vec<(u64, Option<Standing>)>>,
+    /// Each user's devices that the latest rotation counted, since which entry; none when they were not a member.
+    standings: BTreeMap<UserId, Vec<(u64, Option<Vec<DeviceId>>)>>,
     /// The profile that an owner or admin sealed last.
     vouched_profile: Option<SealedProfile>,
     /// The profile that anybody sealed last.
@@ -197,18 +306,10 @@ pub struct TeamView {
 pub struct EpochBegun {
     /// The epoch.
     pub epoch: Epoch,
-    /// The device that made its key and sealed it to the others.
+    /// Who made its key.
+    pub user: UserId,
+    /// The device that did, and sealed it to the others.
     pub by: DeviceId,
-}
-
-/// How a member stood at some entry of the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Standing {
-    /// The identity that was the member.
-    pub identity: Hash,
-    /// The devices that the latest rotation counted.
-    pub devices: Vec<DeviceId>,
 }
 
 /// A profile as it stands in the log.
@@ -223,20 +324,22 @@ pub struct SealedProfile {
     pub sealed: SealedBox,
 }
 
+// Reading a log page by page.
 impl TeamView {
-    /// Verifies a team's log from its first entry. `entries` are all there are.
-    pub fn begin(team: TeamId, entries: &[LoggedEntry], people: &People) -> Result<Self> {
+    /// Verifies the first page of a team's log, which is nothing known before.
+    pub fn begin(team: TeamId, entries: &[LoggedEntry], people: &People, window: &Window) -> Result<Self> {
         let broken = |refusal: &Refusal| Error::tampered(format_args!("entry 0 of the team log of {team}"), refusal);
         let (first, rest) =
             entries.split_first().ok_or_else(|| tampered(format!("the log of team {team} is empty")))?;
-        let entry = parse_entry(first, None, people).map_err(|refusal| broken(&refusal))?;
-        let state = TeamState::found(&entry.entry, first.received_at, people).map_err(|refusal| broken(&refusal))?;
+        window.check(first.received_at).map_err(|refusal| broken(&refusal))?;
+        let entry = verify_entry(first, None, people).map_err(|refusal| broken(&refusal))?;
+        let state = TeamState::found(&entry, first.received_at, people).map_err(|refusal| broken(&refusal))?;
         if state.team() != team {
             return Err(tampered(format!("the service shows the log of team {} as that of {team}", state.team())));
         }
         let mut view = Self {
             state,
-            entries: vec![(entry.entry.hash(), first.received_at)],
+            entries: vec![(entry.entry().hash(), first.received_at)],
             epochs: Vec::new(),
             standings: BTreeMap::new(),
             vouched_profile: None,
@@ -244,13 +347,13 @@ impl TeamView {
             committed: None,
         };
         view.note_standings(0);
-        view.follow(rest, people)?;
+        view.follow(rest, people, window)?;
         Ok(view)
     }
 
-    /// Follows the log from its pinned head: the first of `entries` is the one at that head, the others are all there
-    /// are after it. On an error the view is spoilt and must not be kept.
-    pub fn resume(mut self, entries: &[LoggedEntry], people: &People) -> Result<Self> {
+    /// Takes up a log where it was left: the first of `entries` is the one at the pinned head, the others come after it. On
+    /// an error the view is spoilt and must not be kept.
+    pub fn resume(&mut self, entries: &[LoggedEntry], people: &People, window: &Window) -> Result<()> {
         let team = self.state.team();
         let head = self.state.head();
         let (pinned, rest) = entries.split_first().ok_or_else(|| {
@@ -268,16 +371,29 @@ impl TeamView {
                 head.seq
             )));
         }
-        self.follow(rest, people)?;
-        Ok(self)
+        self.follow(rest, people, window)
     }
 
-    fn follow(&mut self, entries: &[LoggedEntry], people: &People) -> Result<()> {
+    /// Verifies the next entries, received in the window. On an error the view is spoilt and must not be kept.
+    pub fn follow(&mut self, entries: &[LoggedEntry], people: &People, window: &Window) -> Result<()> {
         let team = self.state.team();
         for logged in entries {
             let seq = self.state.head().seq.saturating_add(1);
-            self.apply(logged, people)
+            self.apply(logged, people, window)
                 .map_err(|refusal| Error::tampered(format_args!("entry {seq} of the team log of {team}"), &refusal))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a head that the service says the log ends at is reached. [`Error::Tampered`] if it is another one, or if
+    /// nothing can end there.
+    pub fn ends_at(&self, head: Head) -> Result<bool> {
+        let team = self.state.team();
+        if self.state.head().seq < head.seq {
+            return Ok(false);
+        }
+        if self.state.head() != head {
+            return Err(tampered(format!("the service shows a log of team {team} that does not end where it says")));
         }
         self.state.settled().map_err(|refusal| Error::tampered(format_args!("the log of team {team}"), &refusal))?;
         if self.committed.is_some_and(|own| !self.contains(own)) {
@@ -285,7 +401,7 @@ impl TeamView {
                 "the service shows a log of team {team} without what this device did (a rollback)"
             )));
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Remembers that the service has taken a commit of this device, of which `head` is the last entry.
@@ -293,9 +409,10 @@ impl TeamView {
         self.committed = Some(head);
     }
 
-    fn apply(&mut self, logged: &LoggedEntry, people: &People) -> Result<(), Refusal> {
-        let entry = parse_entry(logged, Some(&self.state), people)?;
-        let said = entry.entry.payload();
+    fn apply(&mut self, logged: &LoggedEntry, people: &People, window: &Window) -> Result<(), Refusal> {
+        window.check(logged.received_at)?;
+        let entry = verify_entry(logged, Some(&self.state), people)?;
+        let said = entry.entry().payload();
         // The author's role is that before the entry: nobody renames a team by the entry that ends their membership.
         let vouched = self.state.members().get(&said.user).is_some_and(|member| member.role > Role::Member);
         self.state.apply(&entry, logged.received_at, people)?;
@@ -303,7 +420,7 @@ impl TeamView {
         let profile = match &said.event {
             TeamEvent::KeyRotated(Rotation { epoch, profile, .. }) => {
                 if let Some(epoch) = self.state.epoch() {
-                    self.epochs.push(EpochBegun { epoch, by: DeviceId(entry.entry.kid()) });
+                    self.epochs.push(EpochBegun { epoch, user: said.user, by: DeviceId(entry.entry().kid()) });
                 }
                 Some((*epoch, profile))
             }
@@ -317,7 +434,7 @@ impl TeamView {
             }
             self.last_profile = Some(profile);
         }
-        self.entries.push((entry.entry.hash(), logged.received_at));
+        self.entries.push((entry.entry().hash(), logged.received_at));
         self.note_standings(seq);
         Ok(())
     }
@@ -325,11 +442,7 @@ impl TeamView {
     /// Writes down whose standing the entry at `seq` has changed.
     fn note_standings(&mut self, seq: u64) {
         for user in self.state.everyone() {
-            let now = self
-                .state
-                .members()
-                .get(user)
-                .map(|member| Standing { identity: member.identity, devices: member.devices.clone() });
+            let now = self.state.members().get(user).map(|member| member.devices.clone());
             let past = self.standings.entry(*user).or_default();
             if past.last().map(|(_, standing)| standing) != Some(&now) {
                 past.push((seq, now));
@@ -366,11 +479,12 @@ impl TeamView {
         self.epochs.iter().rev().find(|begun| begun.epoch.seq <= seq)
     }
 
-    /// How a user stood when the entry at `seq` was the last; none if they were not a member.
-    pub fn standing_at(&self, user: UserId, seq: u64) -> Option<&Standing> {
+    /// A user's devices that the latest rotation had counted when the entry at `seq` was the last; none if they were not a
+    /// member.
+    pub fn devices_at(&self, user: UserId, seq: u64) -> Option<&[DeviceId]> {
         let standings = self.standings.get(&user)?;
-        let (_, standing) = standings.iter().rev().find(|(since, _)| *since <= seq)?;
-        standing.as_ref()
+        let (_, devices) = standings.iter().rev().find(|(since, _)| *since <= seq)?;
+        devices.as_deref()
     }
 
     /// The profile that an owner or admin sealed last, and the one that anybody did.
@@ -388,18 +502,27 @@ impl TeamView {
     }
 }
 
-/// Verifies the statement of a snippet (`docs/protocol.md` section 11, point 5): that a device signed it which its
-/// author, a member at the head that it names, had then; that the head is in the log; and that it names the epoch of
-/// that time.
+/// What is known of a snippet's receipt: when the service says to have received it, which a file does not tell; and this
+/// machine's time.
+#[derive(Debug, Clone, Copy)]
+pub struct Receipt {
+    /// The service's word; none for a file.
+    pub received_at: Option<Time>,
+    /// Now.
+    pub now: Time,
+}
+
+/// Verifies the statement of a snippet (`docs/protocol.md` section 11, point 6): that a device signed it which spoke for its
+/// author at its receipt, and which the rotation before the head that it names had counted; that the author was a member
+/// then; that the head is in the log and was its end at that time; and that it names the epoch of that time.
 ///
-/// `expected` is the snippet that was asked for, if one was. `received_at` is when the service says to have received
-/// it; a file does not tell.
+/// `expected` is the snippet that was asked for, if one was. Without a time of receipt, the time of the signature counts.
 pub fn verify_snippet(
     view: &TeamView,
     people: &People,
     compact: &str,
     expected: Option<SnippetId>,
-    received_at: Option<Time>,
+    receipt: Receipt,
 ) -> Result<Verified<SnippetStatement>> {
     let broken = |refusal: &Refusal| Error::tampered("the snippet's statement", refusal);
     let statement = Unverified::<SnippetStatement>::parse(compact).map_err(|refusal| broken(&refusal))?;
@@ -415,62 +538,45 @@ pub fn verify_snippet(
         return Err(tampered(format!("the snippet {} names a state of the team log that never was", said.snippet)));
     }
     let device = DeviceId(statement.kid());
-    let standing = view.standing_at(user, head.seq).ok_or_else(|| {
+    let devices = view.devices_at(user, head.seq).ok_or_else(|| {
         tampered(format!("the snippet {} is signed in the name of {user}, who was not a member then", said.snippet))
     })?;
+    let received_at = receipt.received_at.unwrap_or(said.iat);
     let known = people
         .device(user, device)
-        .filter(|known| known.identity == standing.identity && standing.devices.contains(&device));
-    let known = known.ok_or_else(|| {
+        .filter(|known| devices.contains(&device) && known.speaks_at(received_at))
+        .ok_or_else(|| {
         tampered(format!("the snippet {} is signed by a device that was not its author's then", said.snippet))
     })?;
     if view.epoch_at(head.seq).map(|begun| begun.epoch.number) != Some(said.audience.epoch()) {
         return Err(tampered(format!("the snippet {} names an epoch that was not current then", said.snippet)));
     }
-    check_times(view, said, received_at)?;
-    let statement = verify_parsed(statement, &known.key).map_err(|refusal| broken(&refusal))?;
-    check_snippet(statement.payload(), received_at.unwrap_or(statement.payload().iat))
-        .map_err(|refusal| broken(&refusal))?;
-    Ok(statement)
+    check_times(view, said, received_at, receipt.now)?;
+    check_snippet(said, received_at).map_err(|refusal| broken(&refusal))?;
+    checked(statement.verify(&known.key, &RustCrypto)).map_err(|refusal| broken(&refusal))
 }
 
-/// A snippet is received while its head is the last entry: after that entry, and before the next.
-fn check_times(view: &TeamView, said: &SnippetStatement, received_at: Option<Time>) -> Result<()> {
+/// A snippet is received while its head is the last entry: after that entry, and before the next; and not in the future.
+fn check_times(view: &TeamView, said: &SnippetStatement, received_at: Time, now: Time) -> Result<()> {
     let received = |seq: u64| view.entry(seq).map(|(_, received_at)| *received_at);
-    let time = received_at.unwrap_or(said.iat);
-    let too_early = received(said.head.seq).is_some_and(|begun| time.plus(limits::CLOCK_SKEW) < begun);
+    let too_early = received(said.head.seq).is_some_and(|begun| !begun.is_by(received_at));
     let next = said.head.seq.checked_add(1).and_then(received);
-    let too_late = next.is_some_and(|ended| ended.plus(limits::CLOCK_SKEW) < time);
+    let too_late = next.is_some_and(|ended| !received_at.is_by(ended));
     if too_early || too_late {
         return Err(tampered(format!("the snippet {} does not fit the team log's times", said.snippet)));
+    }
+    if !received_at.is_by(now) {
+        return Err(tampered(format!("the snippet {} is said to have been received in the future", said.snippet)));
     }
     Ok(())
 }
 
 /// Parses an entry of a team log and verifies its signature, and that of the proof inside a `member.joined`.
 /// `state` is that before the entry; none for the first.
-fn parse_entry(logged: &LoggedEntry, state: Option<&TeamState>, people: &People) -> Result<CommitEntry, Refusal> {
+fn verify_entry(logged: &LoggedEntry, state: Option<&TeamState>, people: &People) -> Result<CommitEntry, Refusal> {
     let entry = Unverified::<TeamEntry>::parse(&logged.jws)?;
     let key = TeamState::author_key(&entry, people)?;
-    with_proof(verify_parsed(entry, &key)?, state, logged.received_at)
-}
-
-/// Adds the proof inside a `member.joined`, verified with the key of the open invitation that it names. Without such
-/// an invitation there is no proof, and the rules refuse the entry.
-pub(crate) fn with_proof(
-    entry: Verified<TeamEntry>,
-    state: Option<&TeamState>,
-    received_at: Time,
-) -> Result<CommitEntry, Refusal> {
-    let proof = match (&entry.payload().event, state) {
-        (TeamEvent::MemberJoined { invite, proof, .. }, Some(state)) => state
-            .open_invites(received_at)
-            .find(|(id, _)| id == invite)
-            .map(|(_, open)| verify::<InviteProof>(proof, &open.key))
-            .transpose()?,
-        _ => None,
-    };
-    Ok(CommitEntry { entry, proof })
+    checked(CommitEntry::verify(entry, &key, state, logged.received_at, &RustCrypto))
 }
 
 fn tampered(what: impl Into<String>) -> Error {

@@ -12,6 +12,7 @@ use aes_gcm::{Aes256Gcm, Nonce};
 use hkdf::Hkdf;
 use hpke::rand_core::{TryCryptoRng, TryRng};
 use hpke::{Deserializable as _, Kem as _, OpModeR, OpModeS, Serializable as _};
+use osmynt_core::sealed::ENVELOPE_SUITE;
 use osmynt_core::snippet::{Header, padded_length};
 use osmynt_core::statement::SnippetStatement;
 use osmynt_core::{
@@ -205,15 +206,16 @@ pub fn seal_envelope(
     let id = KeyId(prekey.thumbprint());
     let info = purpose.info(sender, recipient, id);
     let (enc, ct) = hpke_seal(prekey, info.as_bytes(), &[], &key.0, ikm)?;
-    let ct = ct.try_into().map_err(|_| internal("HPKE gave another length than RFC 9180 says"))?;
-    Ok(Envelope { device: recipient, prekey: id, enc: Bytes(enc), ct: Bytes(ct) })
+    Ok(Envelope { device: recipient, prekey: id, suite: ENVELOPE_SUITE.to_owned(), enc: enc.to_vec(), ct })
 }
 
 /// Opens an envelope to this device with the prekey that it names. The caller checks the key's commitment.
+///
+/// [`Error::Tampered`] also for a suite that this version does not know.
 pub fn open_envelope(envelope: &Envelope, purpose: Purpose, sender: DeviceId, prekey: &Prekey) -> Result<Key> {
+    envelope.check().map_err(|refusal| Error::tampered("a key that was sealed to this device", &refusal))?;
     let info = purpose.info(sender, envelope.device, envelope.prekey);
-    hpke_open(prekey, &envelope.enc.0, info.as_bytes(), &[], &envelope.ct.0)
-        .map(Zeroizing::new)
+    hpke_open(prekey, &envelope.enc, info.as_bytes(), &[], &envelope.ct)
         .and_then(|plain| Key::from_slice(&plain))
         .ok_or_else(|| tampered("a key that was sealed to this device does not open"))
 }
@@ -341,13 +343,7 @@ pub(crate) fn hpke_seal(
     Ok((enc.to_bytes().into(), ct))
 }
 
-pub(crate) fn hpke_open(
-    prekey: &Prekey,
-    enc: &[u8; 65],
-    info: &[u8],
-    aad: &[u8],
-    ct: &[u8],
-) -> Option<Zeroizing<Vec<u8>>> {
+pub(crate) fn hpke_open(prekey: &Prekey, enc: &[u8], info: &[u8], aad: &[u8], ct: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let enc = <Kem as hpke::Kem>::EncappedKey::from_bytes(enc).ok()?;
     hpke::single_shot_open::<Aead, Kdf, Kem>(&OpModeR::Base, &prekey.secret, &enc, info, ct, aad)
         .ok()
@@ -482,8 +478,12 @@ mod tests {
             suite: osmynt_core::snippet::SUITE.to_owned(),
             team,
             snippet,
-            user: "0192f3a4-5b6c-4d8e-9f00-112233445566".parse().unwrap(),
-            audience: osmynt_core::snippet::Audience::Members { epoch: 1, members: Vec::new(), envelopes: Vec::new() },
+            user: osmynt_core::UserId(Hash::of(b"user")),
+            audience: osmynt_core::snippet::Audience::Members {
+                epoch: 1,
+                members: Vec::new(),
+                envelopes: labels::envelope_set([]),
+            },
             nonce: sealed.nonce,
             header: sealed.header.clone(),
             commitment: sealed.commitment,
@@ -525,9 +525,12 @@ mod tests {
         let mut elsewhere = envelope.clone();
         elsewhere.device = device(4);
         assert!(open_envelope(&elsewhere, purpose, sender, &prekey).is_err(), "another recipient");
-        let mut flipped = envelope;
-        flipped.ct.0[0] ^= 1;
+        let mut flipped = envelope.clone();
+        flipped.ct[0] ^= 1;
         assert!(open_envelope(&flipped, purpose, sender, &prekey).is_err(), "flipped");
+        let mut unknown = envelope;
+        unknown.suite = "X25519-HKDF-SHA256-A256GCM".to_owned();
+        assert!(open_envelope(&unknown, purpose, sender, &prekey).is_err(), "another suite");
     }
 
     #[test]

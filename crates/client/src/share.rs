@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use osmynt_core::snippet::{self, Base, Header, Kind, Lines, SUITE};
+use osmynt_core::snippet::{self, Base, Container, Header, Kind, Lines, SUITE};
 use osmynt_core::statement::SnippetStatement;
-use osmynt_core::{Code, DeviceId, Hash, Refusal, SnippetId, TeamId, Time, Unverified, UserId, Verified, api, limits};
+use osmynt_core::{
+    Code, DeviceId, Envelope, Hash, Refusal, SnippetId, TeamId, Time, Unverified, UserId, Verified, api, labels, limits,
+};
 
 use crate::http::Request;
-use crate::keys::Signer;
-use crate::logs::{People, TeamView, verify_snippet};
+use crate::keys::{RustCrypto, Signer, checked};
+use crate::logs::{People, Receipt, TeamView, verify_snippet};
+use crate::people::{Names, Person};
 use crate::seal::{self, Key, Purpose};
-use crate::session::{Synced, person};
+use crate::session::{Synced, check_page};
 use crate::team::{SHORTEST_PREFIX, choose, current_epoch, with_rebuilds};
-use crate::{Client, Error, Person, Result, system, unlock};
+use crate::{Client, Error, Result, system, unlock};
 
 /// A snippet is looked for among this many pages of each team.
 const PAGES_SEARCHED: usize = 50;
@@ -48,7 +51,7 @@ pub struct Draft {
 pub enum Recipients {
     /// The whole team.
     Team,
-    /// Some of its members, named by login (with or without `@`), user id or the beginning of it.
+    /// Some of its members, named as in [`Client::remove_member`].
     Members(Vec<String>),
 }
 
@@ -86,8 +89,12 @@ pub struct Snippet {
     pub issued_at: Time,
     /// When the service says to have received it. None for a file.
     pub received_at: Option<Time>,
-    /// When it expires.
+    /// When it is over.
     pub expires_at: Option<Time>,
+    /// Whether this home had listed or opened it before.
+    pub known: bool,
+    /// Whether the author is the caller, or somebody a snippet of whom this home had listed or opened before.
+    pub author_known: bool,
 }
 
 /// Whom a snippet was sent to.
@@ -133,16 +140,15 @@ pub struct Opened {
 
 // What a person does.
 impl Client {
-    /// Seals, signs and sends a draft. Rotates first when the epoch is stale, and retries.
+    /// Seals, signs and sends a draft. Rotates first when the epoch is stale, or this device has no good key of it, and
+    /// retries.
     pub fn share(&self, team: TeamId, draft: &Draft) -> Result<Shared> {
-        let recipients = match &draft.to {
-            Recipients::Team => None,
-            Recipients::Members(selectors) => Some(self.recipients(team, selectors)?),
-        };
         let mut rotated = false;
         let stored = with_rebuilds(|| {
             let mut synced = self.sync(team, None)?;
-            if synced.view.stale(system::now(), &synced.people) {
+            // Before anything is changed for its sake.
+            let recipients = self.recipients(&synced, &draft.to)?;
+            if self.is_ended(&synced)? {
                 self.rotate(team)?;
                 rotated = true;
                 synced = self.sync(team, None)?;
@@ -152,46 +158,59 @@ impl Client {
         Ok(Shared { team, snippet: stored.snippet, received_at: stored.received_at, rotated })
     }
 
-    /// The newest `limit` snippets of a team that the caller can open.
+    /// The newest `limit` snippets of a team that the caller can open and that are not over.
     pub fn list(&self, team: TeamId, limit: usize) -> Result<Listing> {
+        let now = system::now();
         let mut listed = Vec::new();
         let more = self.each_page(team, |page| {
-            listed.extend(page);
+            listed.extend(page.into_iter().filter(|entry| !is_over(entry, now)));
             listed.len() <= limit
         })?;
         let more = more || listed.len() > limit;
         listed.truncate(limit);
         // The log after the list: whatever the list names is then in the log.
         let synced = self.sync(team, None)?;
-        self.team_card(team)?;
-        let logins = self.logins()?;
-        let mut listing = Listing { snippets: Vec::new(), rejected: Vec::new(), more };
+        let names = self.names(&synced);
+        let mut read = Vec::with_capacity(listed.len());
         let mut seen = BTreeSet::new();
         for entry in listed {
             let id = Unverified::<SnippetStatement>::parse(&entry.statement).ok().map(|said| said.payload().snippet);
-            let verified =
-                verify_snippet(&synced.view, &synced.people, &entry.statement, None, Some(entry.received_at));
-            let read = verified.and_then(|statement| {
+            let verified = verify_listed(&synced, &entry).and_then(|statement| {
                 if !seen.insert(statement.payload().snippet) {
                     return Err(Error::Tampered { what: "the service lists one snippet twice".to_owned() });
                 }
-                let key = self.content_key(&synced.view, &statement)?;
-                self.describe_snippet(&statement, &key, Some(entry.received_at), &logins)
+                let key = self.content_key(&synced.view, &statement, &entry.envelopes)?;
+                let snippet = self.describe_snippet(&statement, &key, Some(entry.received_at), &names)?;
+                Ok((statement, snippet))
             });
-            match read {
-                Ok(snippet) => listing.snippets.push(snippet),
+            match verified {
                 // What ails one statement is said of that one; what ails the connection ends the list.
-                Err(error @ (Error::Tampered { .. } | Error::NoKey { .. })) => {
-                    listing.rejected.push(Rejected { id, error });
-                }
-                Err(error) => return Err(error),
+                Err(error) if !is_of_one(&error) => return Err(error),
+                verified => read.push((id, verified)),
             }
         }
+        let mut listing = Listing { snippets: Vec::new(), rejected: Vec::new(), more };
+        self.indexed(|index| {
+            let authors = index.authors();
+            for (id, verified) in read {
+                let taken = verified.and_then(|(statement, mut snippet)| {
+                    snippet.known = index.take(&statement, snippet.received_at, true)?;
+                    snippet.author_known |= authors.contains(&snippet.author.user);
+                    Ok(snippet)
+                });
+                match taken {
+                    Ok(snippet) => listing.snippets.push(snippet),
+                    Err(error) => listing.rejected.push(Rejected { id, error }),
+                }
+            }
+            Ok(())
+        })?;
         Ok(listing)
     }
 
-    /// Finds a snippet by its id, or by the beginning or the end of it, 4 characters or more (ids made at about the
-    /// same time begin alike). Looks in `team`, or in all the caller's teams.
+    /// Finds a snippet, in `team` or in all the caller's teams: by its id; by a short id that this home has shown for it; or
+    /// by the beginning or the end of its id, 4 characters or more, first among the snippets that this home knows, then among
+    /// the newest of the teams. Only what was verified is found.
     pub fn find_snippet(&self, team: Option<TeamId>, selector: &str) -> Result<(TeamId, SnippetId)> {
         if let (Some(team), Ok(snippet)) = (team, selector.parse()) {
             return Ok((team, snippet));
@@ -199,33 +218,35 @@ impl Client {
         if selector.len() < SHORTEST_PREFIX {
             return Err(Error::usage("give at least 4 characters of a snippet's id"));
         }
-        let teams = match team {
-            Some(team) => vec![team],
-            None => self.json::<api::MyTeams>(&Request::get("/v1/teams"))?.teams.iter().map(|team| team.team).collect(),
-        };
-        let mut fitting = Vec::new();
-        for team in teams {
-            let mut pages = 1..PAGES_SEARCHED;
-            self.each_page(team, |page| {
-                // Only ids are looked at here; whatever is opened is verified then.
-                let ids = page.iter().filter_map(|entry| Unverified::<SnippetStatement>::parse(&entry.statement).ok());
-                fitting.extend(ids.map(|said| (team, said.payload().snippet)).filter(|(_, id)| {
-                    let id = id.to_string();
-                    id.starts_with(selector) || id.ends_with(selector)
-                }));
-                pages.next().is_some()
-            })?;
+        let mut fitting = self.index()?.find(team, selector);
+        if fitting.is_empty() {
+            let teams = match team {
+                Some(team) => vec![team],
+                None => self.listed()?.into_iter().filter(|team| !team.vanished).map(|team| team.id).collect(),
+            };
+            for team in teams {
+                self.read_list(team)?;
+            }
+            fitting = self.index()?.find(team, selector);
         }
         let list = |found: &[(TeamId, SnippetId)]| found.iter().map(|(_, id)| id.to_string()).collect();
         choose("snippet", selector, &fitting, |found| *found, list)
     }
 
+    /// A short id to show a snippet with: 8 characters or more, the end of its id. It is never given for another snippet in
+    /// this home, so that whoever types it gets what they saw.
+    pub fn short_id(&self, snippet: SnippetId) -> Result<String> {
+        self.indexed(|index| Ok(index.short(snippet)))
+    }
+
+    /// The same for several.
+    pub fn short_ids(&self, snippets: &[SnippetId]) -> Result<Vec<String>> {
+        self.indexed(|index| Ok(snippets.iter().map(|snippet| index.short(*snippet)).collect()))
+    }
+
     /// Fetches, verifies and decrypts a snippet.
     pub fn open_snippet(&self, team: TeamId, snippet: SnippetId) -> Result<Opened> {
-        let bytes = self.fetch(team, snippet)?;
-        let synced = self.sync(team, None)?;
-        self.team_card(team)?;
-        self.open_bytes(&synced, &bytes, Some(snippet))
+        self.fetch(team, snippet).map(|(opened, _)| opened)
     }
 
     /// Deletes a snippet from the service.
@@ -233,21 +254,18 @@ impl Client {
         self.empty(&Request::delete(snippet_path(team, snippet)))
     }
 
-    /// The snippet's bytes as they are stored (`application/vnd.osmynt.snippet`), after verifying and opening them: to
-    /// keep as a file.
+    /// The snippet's bytes as the service gives them out (`application/vnd.osmynt.snippet`), after verifying and opening
+    /// them: to keep as a file. They open on the caller's devices alone if the snippet was sent to named members.
     pub fn export(&self, team: TeamId, snippet: SnippetId) -> Result<Vec<u8>> {
-        let bytes = self.fetch(team, snippet)?;
-        let synced = self.sync(team, None)?;
-        self.open_bytes(&synced, &bytes, Some(snippet))?;
-        Ok(bytes)
+        self.fetch(team, snippet).map(|(_, bytes)| bytes)
     }
 
     /// Verifies and decrypts a snippet from a file, with what this home knows of its team. Asks the service only for what
     /// this home has not read yet: the team's log as far as the author knew it, and the key of that epoch.
     pub fn open_file(&self, bytes: &[u8]) -> Result<Opened> {
         let no_snippet = |_| Error::Tampered { what: "this file is no snippet, or a damaged one".into() };
-        let (statement, _) = snippet::split(bytes).map_err(no_snippet)?;
-        let said = Unverified::<SnippetStatement>::parse(statement).map_err(no_snippet)?;
+        let container = Container::split(bytes).map_err(no_snippet)?;
+        let said = Unverified::<SnippetStatement>::parse(container.statement).map_err(no_snippet)?;
         let said = said.payload();
         // Only where this home has not read as far in the team's log as the author had does the service have to help.
         let known = self.offline(said.team)?.filter(|known| said.head.seq <= known.view.state().head().seq);
@@ -255,23 +273,40 @@ impl Client {
             Some(known) => known,
             None => self.sync(said.team, None)?,
         };
-        self.open_bytes(&synced, bytes, None)
+        self.open_bytes(&synced, bytes, None, None)
     }
 }
 
 // Sharing.
 impl Client {
-    /// The named users, ascending, without the caller.
-    fn recipients(&self, team: TeamId, selectors: &[String]) -> Result<BTreeSet<UserId>> {
+    /// The named users, ascending, without the caller; none for the team.
+    fn recipients(&self, synced: &Synced, to: &Recipients) -> Result<Option<BTreeSet<UserId>>> {
+        let Recipients::Members(selectors) = to else { return Ok(None) };
         let mut users = BTreeSet::new();
         for selector in selectors {
-            users.insert(self.find_member(team, selector)?.user);
+            let person = self.find_member(synced, selector)?;
+            let active = synced.people.user(person.user).is_some_and(|known| known.log().active().next().is_some());
+            if !active {
+                return Err(Error::usage(format!("{person} has no active device that could open it")));
+            }
+            users.insert(person.user);
         }
-        users.remove(&self.profile.user);
+        users.remove(&self.user()?);
         match users.len() {
             0 => Err(Error::usage("name at least one member besides yourself")),
-            1..=limits::NAMED_MEMBERS => Ok(users),
+            1..=limits::NAMED_MEMBERS => Ok(Some(users)),
             _ => Err(Error::usage("a snippet names at most 64 members; share it with the team instead")),
+        }
+    }
+
+    /// Whether nothing can be shared under the current epoch.
+    fn is_ended(&self, synced: &Synced) -> Result<bool> {
+        if synced.view.stale(system::now(), &synced.people) {
+            return Ok(true);
+        }
+        match self.team_key(&synced.view, current_epoch(synced.view.state())?) {
+            Err(Error::BadKey { .. }) => Ok(true),
+            key => key.map(|_| false),
         }
     }
 
@@ -287,12 +322,24 @@ impl Client {
             None => To::Team(self.team_key(&synced.view, current_epoch(synced.view.state())?)?),
             Some(users) => To::Members(users),
         };
-        let author = Author { user: self.profile.user, signer: &self.keys.signer, now };
+        let author = Author { user: self.user()?, signer: &self.keys.signer, now };
         let snippet = SnippetId::new(
             uuid::Builder::from_unix_timestamp_millis(system::now_millis(), &system::random()?).into_uuid(),
         )?;
         let bytes = build(&synced.view, &synced.people, snippet, draft, &audience, &author, system::random)?;
-        self.json(&Request::put_snippet(snippet_path(team, snippet), bytes))
+        let statement = Container::split(&bytes)?.statement.to_owned();
+        let stored: api::SnippetStored = self.json(&Request::put_snippet(snippet_path(team, snippet), bytes))?;
+        // Not before it was signed, and not in the future.
+        let plausible = now.is_by(stored.received_at) && stored.received_at.is_by(system::now());
+        if stored.snippet != snippet || !plausible {
+            return Err(Error::Tampered {
+                what: format!("the service answers to the snippet {snippet} with another one"),
+            });
+        }
+        let statement = Unverified::<SnippetStatement>::parse(&statement)?;
+        let statement = checked(statement.verify(self.keys.signer.public(), &RustCrypto))?;
+        self.indexed(|index| index.take(&statement, Some(stored.received_at), true))?;
+        Ok(stored)
     }
 }
 
@@ -316,8 +363,8 @@ pub enum To<'a> {
     Members(&'a BTreeSet<UserId>),
 }
 
-/// Builds a snippet's bytes: seals the draft under a new content key, seals that key to the audience, and signs.
-/// Pure. `random` gives 32 fresh bytes at each call.
+/// Builds a snippet's bytes, with all its envelopes: seals the draft under a new content key, seals that key to the audience,
+/// and signs. Pure. `random` gives 32 fresh bytes at each call.
 pub fn build(
     view: &TeamView,
     people: &People,
@@ -334,26 +381,28 @@ pub fn build(
     let key = Key::new(random()?);
     let nonces = [seal::nonce(random()?), seal::nonce(random()?)];
     let sealed = seal::seal_snippet(&key, team, snippet, &draft.header(), &draft.content, nonces)?;
+    let mut envelopes = Vec::new();
     let audience = match to {
         To::Team(team_key) => {
             let wrapped = seal::wrap(team_key, team, epoch, snippet, &key, seal::nonce(random()?))?;
             snippet::Audience::Team { epoch, wrapped }
         }
         To::Members(members) => {
-            let mut devices: BTreeSet<DeviceId> = state.member(author.user)?.devices.iter().copied().collect();
-            for user in *members {
-                devices.extend(&state.member(*user)?.devices);
+            // Ascending by device.
+            let mut devices = BTreeMap::new();
+            for user in members.iter().chain([&author.user]) {
+                devices.extend(state.member(*user)?.devices.iter().map(|device| (*device, *user)));
             }
             if devices.len() > limits::ENVELOPES_PER_SNIPPET {
-                return Err(Error::usage("these members have more than 128 devices; share it with the team instead"));
+                return Err(Error::usage("these members have more than 500 devices; share it with the team instead"));
             }
-            let mut envelopes = Vec::with_capacity(devices.len());
-            for device in devices {
+            for (device, user) in devices {
                 let purpose = Purpose::ContentKey { team, snippet };
-                let prekey = people.prekey_of(device)?;
+                let prekey = people.prekey_of(user, device)?;
                 envelopes.push(seal::seal_envelope(&key, purpose, sender, device, prekey, &random()?)?);
             }
-            snippet::Audience::Members { epoch, members: members.iter().copied().collect(), envelopes }
+            let members = members.iter().copied().collect();
+            snippet::Audience::Members { epoch, members, envelopes: labels::envelope_set(&envelopes) }
         }
     };
     let statement = author.signer.sign(&SnippetStatement {
@@ -371,7 +420,7 @@ pub fn build(
         iat: author.now,
         exp: draft.lifetime.map(|lifetime| author.now.plus(lifetime.as_secs())),
     })?;
-    let mut bytes = snippet::prefix(&statement)?;
+    let mut bytes = snippet::prefix(&statement, &envelopes)?;
     bytes.extend_from_slice(&sealed.ciphertext);
     Ok(bytes)
 }
@@ -393,53 +442,108 @@ impl Draft {
 
 // Opening.
 impl Client {
-    fn fetch(&self, team: TeamId, snippet: SnippetId) -> Result<Vec<u8>> {
-        self.snippet(&Request::get(snippet_path(team, snippet)))
+    /// A snippet from the service, opened, and its bytes.
+    fn fetch(&self, team: TeamId, snippet: SnippetId) -> Result<(Opened, Vec<u8>)> {
+        let (bytes, received_at) = self.snippet(&Request::get(snippet_path(team, snippet)))?;
+        let synced = self.sync(team, None)?;
+        Ok((self.open_bytes(&synced, &bytes, Some(snippet), Some(received_at))?, bytes))
     }
 
     /// Verifies, then decrypts.
-    fn open_bytes(&self, synced: &Synced, bytes: &[u8], expected: Option<SnippetId>) -> Result<Opened> {
+    fn open_bytes(
+        &self,
+        synced: &Synced,
+        bytes: &[u8],
+        expected: Option<SnippetId>,
+        received_at: Option<Time>,
+    ) -> Result<Opened> {
         let broken = |refusal: Refusal| Error::tampered("the snippet", &refusal);
-        let (compact, ciphertext) = snippet::split(bytes).map_err(broken)?;
-        let statement = verify_snippet(&synced.view, &synced.people, compact, expected, None)?;
-        if statement.payload().exp.is_some_and(|exp| exp <= system::now()) {
+        let container = Container::split(bytes).map_err(broken)?;
+        let now = system::now();
+        let receipt = Receipt { received_at, now };
+        let statement = verify_snippet(&synced.view, &synced.people, container.statement, expected, receipt)?;
+        if statement.payload().exp.is_some_and(|exp| exp <= now) {
             return Err(Refusal::new(Code::Gone, "the snippet has expired").into());
         }
-        check_ciphertext(&statement, ciphertext)?;
-        let key = self.content_key(&synced.view, &statement)?;
-        let snippet = self.describe_snippet(&statement, &key, None, &self.logins()?)?;
-        let content = seal::open_content(&key, statement.payload(), ciphertext, snippet.header.size)?;
+        check_ciphertext(&statement, container.ciphertext)?;
+        let key = self.content_key(&synced.view, &statement, &container.envelopes().map_err(broken)?)?;
+        let mut snippet = self.describe_snippet(&statement, &key, received_at, &self.names(synced))?;
+        let content = seal::open_content(&key, statement.payload(), container.ciphertext, snippet.header.size)?;
+        self.indexed(|index| {
+            snippet.author_known |= index.authors().contains(&snippet.author.user);
+            snippet.known = index.take(&statement, received_at, true)?;
+            Ok(())
+        })?;
         Ok(Opened { snippet, content: content.to_vec() })
     }
 
-    fn content_key(&self, view: &TeamView, statement: &Verified<SnippetStatement>) -> Result<Key> {
-        unlock::content_key(statement, &self.keys, |epoch| self.team_key(view, epoch))
+    fn content_key(
+        &self,
+        view: &TeamView,
+        statement: &Verified<SnippetStatement>,
+        envelopes: &[Envelope],
+    ) -> Result<Key> {
+        unlock::content_key(statement, envelopes, &self.keys, |epoch| self.team_key(view, epoch))
     }
 
+    /// What a verified snippet says. Whether it is known here is not looked up.
     fn describe_snippet(
         &self,
         statement: &Verified<SnippetStatement>,
         key: &Key,
         received_at: Option<Time>,
-        logins: &BTreeMap<UserId, String>,
+        names: &Names<'_>,
     ) -> Result<Snippet> {
         let said = statement.payload();
+        let mine = self.profile.user == Some(said.user);
         Ok(Snippet {
             team: said.team,
             id: said.snippet,
-            author: person(said.user, logins),
+            author: names.person(said.user),
             device: DeviceId(statement.kid()),
-            mine: said.user == self.profile.user,
+            mine,
             audience: match &said.audience {
                 snippet::Audience::Team { epoch, .. } => Audience::Team { epoch: *epoch },
                 snippet::Audience::Members { members, .. } => {
-                    Audience::Members(members.iter().map(|user| person(*user, logins)).collect())
+                    Audience::Members(members.iter().map(|user| names.person(*user)).collect())
                 }
             },
             header: seal::open_header(key, said)?,
             issued_at: said.iat,
             received_at,
             expires_at: said.exp,
+            known: false,
+            author_known: mine,
+        })
+    }
+
+    /// Takes the newest snippets of a team into the index: those that verify.
+    fn read_list(&self, team: TeamId) -> Result<()> {
+        let mut listed = Vec::new();
+        let mut pages = 1..PAGES_SEARCHED;
+        self.each_page(team, |page| {
+            listed.extend(page);
+            pages.next().is_some()
+        })?;
+        let synced = self.sync(team, None)?;
+        let known = self.index()?;
+        let mut verified = Vec::new();
+        for entry in listed {
+            let said = Unverified::<SnippetStatement>::parse(&entry.statement);
+            if said.is_ok_and(|said| known.has(said.payload().snippet, said.hash())) {
+                continue;
+            }
+            match verify_listed(&synced, &entry) {
+                Ok(statement) => verified.push((statement, entry.received_at)),
+                Err(error) if is_of_one(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.indexed(|index| {
+            for (statement, received_at) in verified {
+                index.take(&statement, Some(received_at), false)?;
+            }
+            Ok(())
         })
     }
 
@@ -449,6 +553,7 @@ impl Client {
         loop {
             let request = Request::get(format!("/v1/teams/{team}/snippets{query}"));
             let api::SnippetPage { snippets, next } = self.json(&request)?;
+            check_page(snippets.len())?;
             let empty = snippets.is_empty();
             let more = take(snippets);
             match next {
@@ -459,6 +564,22 @@ impl Client {
             }
         }
     }
+}
+
+fn verify_listed(synced: &Synced, entry: &api::ListedSnippet) -> Result<Verified<SnippetStatement>> {
+    let receipt = Receipt { received_at: Some(entry.received_at), now: system::now() };
+    verify_snippet(&synced.view, &synced.people, &entry.statement, None, receipt)
+}
+
+/// Whether a snippet says that it is over. What cannot be read is not left out, but rejected later.
+fn is_over(entry: &api::ListedSnippet, now: Time) -> bool {
+    let said = Unverified::<SnippetStatement>::parse(&entry.statement);
+    said.is_ok_and(|said| said.payload().exp.is_some_and(|exp| exp <= now))
+}
+
+/// Whether an error is about one snippet, and not about the connection or this home.
+const fn is_of_one(error: &Error) -> bool {
+    matches!(error, Error::Tampered { .. } | Error::NoKey { .. } | Error::BadKey { .. })
 }
 
 /// Whether the ciphertext is the one that was signed.

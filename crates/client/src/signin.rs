@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use osmynt_core::api::{self, TokenRequest};
+use osmynt_core::api::{self, Erasure, OtherUser, TokenRequest};
+use osmynt_core::names::{Name, Provider};
 use osmynt_core::statement::{DeviceStatement, HandshakeStatement, PrekeyKind, PrekeyStatement, UserEntry};
 use osmynt_core::userlog::{UserEvent, UserLog};
-use osmynt_core::{Code, DeviceId, Hash, Time, UserId, b64u, limits, text};
+use osmynt_core::{AccountId, Bytes, Code, DeviceId, Hash, Time, UserId, b64u, limits, text};
 use zeroize::Zeroizing;
 
 use crate::http::{Caller, Http, OnWait, Request};
-use crate::keys::DeviceKeys;
+use crate::keys::{DeviceKeys, RustCrypto, checked};
 use crate::logs::VerifiedUser;
+use crate::session::nonsense;
 use crate::vault::{Session, Vault};
 use crate::{Class, Client, Error, Home, Profile, Result, Server, system};
 
@@ -43,22 +45,25 @@ struct Pending {
     ends: Time,
 }
 
-/// Where this device stands in its user's log after signing in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where this device stands after signing in.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// It is the account's first device and has just begun the log.
+    /// The account had no user yet: this device has just founded one.
     First,
-    /// It was in the log already.
+    /// It is active in its user's log.
     Known,
-    /// The account has other devices and this one is not among them. It can do nothing yet but [`Client::start_over`].
-    Stranger,
+    /// It is in no log, and the account has a user: this one, as the service tells. It can do nothing yet but
+    /// [`Client::start_over`], which leaves that user behind.
+    Stranger(OtherUser),
 }
 
 /// What the service says about the caller, and what the caller's verified log says about this device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Me {
-    /// The user.
-    pub user: UserId,
+    /// The service's account.
+    pub account: AccountId,
+    /// The user, by the verified log; none while this device is in no log.
+    pub user: Option<UserId>,
     /// GitHub login, as the service says.
     pub login: String,
     /// Name on GitHub, as the service says.
@@ -67,10 +72,14 @@ pub struct Me {
     pub device: DeviceId,
     /// What it is called.
     pub device_name: String,
-    /// Whether it is one of the account's active devices, by the verified log.
+    /// Whether it is one of the user's active devices, by the verified log.
     pub active: bool,
     /// How many active devices the verified log has.
     pub devices: usize,
+    /// For a device that is in no log: the account's user, whom starting over would leave behind.
+    pub other: Option<OtherUser>,
+    /// Erasures that were asked for: of this user, or of a former one of the account.
+    pub erasures: Vec<Erasure>,
 }
 
 impl Handshake {
@@ -101,13 +110,7 @@ impl Handshake {
         let http = Http::new(server.clone(), on_wait);
         let started: api::HandshakeStarted =
             http.json(&Request::post_once("/v1/handshakes", &api::StartHandshake { statement })?, None)?;
-        // Proofs name the service as it calls itself, and so do invitations.
-        if !started.verification_uri.starts_with(&format!("{server}/")) {
-            let page = text::quoted(&started.verification_uri, text::EXCERPT_CHARS);
-            return Err(Error::usage(format!(
-                "the service at {server} goes by another address, which --server must name: its sign-in page is {page}"
-            )));
-        }
+        check_started(&started, server)?;
         Ok(Self {
             user_code: started.user_code,
             verification_uri: started.verification_uri,
@@ -129,8 +132,10 @@ impl Handshake {
         })
     }
 
-    /// Polls until the person has confirmed or refused, or the handshake has ended; then keeps the tokens, and begins
-    /// the user log if there is none.
+    /// Polls until the person has confirmed or refused, or the handshake has ended; then keeps the tokens, and founds a user
+    /// if the account has none.
+    ///
+    /// [`Error::RevokedDevice`] if the user's verified log says so; what this home keeps stays, as it does with every error.
     pub fn wait(self) -> Result<(Client, Standing)> {
         let tokens = self.pending.poll()?;
         self.pending.accept(tokens)
@@ -143,7 +148,7 @@ impl Pending {
         let request =
             TokenRequest::DeviceCode { device_code: self.device_code.to_string(), verifier: self.verifier.to_string() };
         let caller = Caller { device: &self.keys.signer, token: None };
-        let mut interval = self.interval.max(1);
+        let mut interval = self.interval;
         while system::now() < self.ends {
             std::thread::sleep(Duration::from_secs(interval));
             match self.http.json(&Request::post_once("/v1/tokens", &request)?, Some(caller)) {
@@ -155,15 +160,16 @@ impl Pending {
     }
 
     fn accept(self, tokens: api::Tokens) -> Result<(Client, Standing)> {
-        let user = tokens.user;
+        let account = tokens.account;
         let session = Session::new(tokens, system::now())?;
         let signer = self.keys.signer.clone();
         let token = Zeroizing::new(session.access_token.clone());
         let caller = Caller { device: &signer, token: Some(&token) };
-        if let Some(profile) = self.home.profile()?.filter(|profile| profile.user != user) {
+        let known = self.home.profile()?;
+        if let Some(profile) = known.as_ref().filter(|profile| profile.account != account) {
             // Nobody will use it. If this fails, it ends by itself.
             let _ = self.http.empty(&Request::delete("/v1/me/sessions/current"), Some(caller));
-            return Err(Error::OtherAccount { home_of: owner(&profile) });
+            return Err(Error::OtherAccount { home_of: owner(profile) });
         }
         // Before anything else can fail: with the claim of these the session before has ended.
         self.vault.update(|secrets| {
@@ -173,14 +179,16 @@ impl Pending {
         let me: api::Me = self.http.json(&Request::get("/v1/me"), Some(caller))?;
         let profile = Profile {
             server: self.server,
-            user,
-            login: me.user.login,
+            account,
+            user: known.and_then(|profile| profile.user),
+            login: me.account.login.clone(),
             device: DeviceId(self.keys.signer.kid()),
             device_name: self.device_name,
         };
-        self.home.set_profile(&profile)?;
-        let client = Client { home: self.home, vault: self.vault, http: self.http, profile, keys: self.keys };
-        let standing = client.take_place()?;
+        let mut client = Client { home: self.home, vault: self.vault, http: self.http, profile, keys: self.keys };
+        client.check_me(&me)?;
+        client.home.set_profile(&client.profile)?;
+        let standing = client.take_place(me)?;
         Ok((client, standing))
     }
 }
@@ -188,6 +196,28 @@ impl Pending {
 /// Whose home it is, for a sentence.
 fn owner(profile: &Profile) -> String {
     format!("{} at {}", text::word(&profile.login, text::EXCERPT_CHARS), profile.server)
+}
+
+/// Refuses a handshake that is not one of this service's: an address elsewhere to go to, or times that make no sense.
+fn check_started(started: &api::HandshakeStarted, server: &Server) -> Result<()> {
+    const LONGEST_INTERVAL: u64 = 60;
+    const LONGEST: u64 = 900;
+    let pages = [&started.verification_uri, &started.verification_uri_complete];
+    // Proofs name the service as it calls itself, and so do invitations.
+    if let Some(page) = pages.into_iter().find(|page| !page.starts_with(&format!("{server}/"))) {
+        let page = text::quoted(page, text::EXCERPT_CHARS);
+        return Err(Error::usage(format!(
+            "the service at {server} goes by another address, which --server must name: its sign-in page is {page}"
+        )));
+    }
+    let is_text = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    if !pages.into_iter().chain([&started.user_code]).all(|text| is_text(text)) {
+        return Err(nonsense("its sign-in page or code is none"));
+    }
+    if !(1..=LONGEST_INTERVAL).contains(&started.interval) || !(1..=LONGEST).contains(&started.expires_in) {
+        return Err(nonsense("a sign-in takes at most 15 minutes, with a minute between polls"));
+    }
+    Ok(())
 }
 
 /// How many seconds to wait before the next poll, if there is to be one. `known` is whether this device was signed in
@@ -209,80 +239,149 @@ fn next_interval(interval: u64, error: Error, known: bool) -> Result<u64> {
 impl Client {
     /// Asks the service who the caller is, and verifies the caller's user log.
     pub fn me(&self) -> Result<Me> {
-        let me: api::Me = self.json(&Request::get("/v1/me"))?;
-        let log = self.my_log()?;
-        let active = |log: &VerifiedUser| log.log().active().map(|(id, _)| *id).collect::<Vec<_>>();
-        let devices = log.as_ref().map(active).unwrap_or_default();
+        let me = self.ask_me()?;
+        let log = self.profile.user.map(|user| self.log_of_mine(user)).transpose()?;
+        let active: Vec<DeviceId> =
+            log.iter().flat_map(|(log, _)| log.log().active().map(|(device, _)| *device)).collect();
         Ok(Me {
+            account: self.profile.account,
             user: self.profile.user,
-            login: me.user.login,
-            name: me.user.name,
+            login: me.account.login,
+            name: me.account.name,
             device: self.device(),
             device_name: self.profile.device_name.clone(),
-            active: devices.contains(&self.device()),
-            devices: devices.len(),
+            active: active.contains(&self.device()),
+            devices: active.len(),
+            other: me.other,
+            erasures: me.erasures,
         })
     }
 
-    /// `identity.reset`: every earlier device of the account is revoked, this one is its only device, and the account is
-    /// a stranger to its teams until invited again. Nothing that was sealed to the earlier devices can be opened here.
-    pub fn start_over(&self) -> Result<()> {
-        match self.my_log()? {
-            None => self.begin_log(),
-            Some(user) if user.log().device(&self.device()).is_some() => {
-                Err(Error::usage("this device is in the account already; there is nothing to start over"))
-            }
-            Some(user) => self.append_self(user.log(), |device| UserEvent::IdentityReset { device }),
+    /// Founds another user of the account with this device, which is in no log. The account's present user is left behind:
+    /// their devices, teams and snippets stay theirs, and nothing that was sealed to them opens here. The person has
+    /// confirmed that. Gives the new user.
+    pub fn start_over(&mut self) -> Result<UserId> {
+        let me = self.ask_me()?;
+        if me.device.user.is_some() {
+            return Err(Error::usage("this device stands in a user's log already; there is nothing to start over"));
         }
+        self.found(&me.account, true)
     }
 
-    /// Begins the user log if there is none; says where this device stands in it otherwise.
-    fn take_place(&self) -> Result<Standing> {
-        let Some(user) = self.my_log()? else {
-            self.begin_log()?;
-            return Ok(Standing::First);
+    /// Asks to erase a former user of this account. Gives when it will be done.
+    pub fn ask_erasure(&self, user: UserId) -> Result<Erasure> {
+        let erasure: Erasure = self.json(&Request::post("/v1/me/erasures", &api::AskErasure { user })?)?;
+        if erasure.user != user || erasure.due_at < erasure.asked_at {
+            return Err(Error::Tampered {
+                what: "the service answers with another erasure than was asked for".to_owned(),
+            });
+        }
+        Ok(erasure)
+    }
+
+    /// Objects to an erasure of this device's user, or withdraws one that was asked for.
+    pub fn object_to_erasure(&self, user: UserId) -> Result<()> {
+        self.empty(&Request::delete(format!("/v1/me/erasures/{user}")))?;
+        self.ask_me().map(drop)
+    }
+
+    /// Founds a user if the account has none; finds out where this device stands otherwise.
+    fn take_place(&mut self, me: api::Me) -> Result<Standing> {
+        let Some(user) = me.device.user else {
+            return match me.other {
+                Some(other) => Ok(Standing::Stranger(other)),
+                None => self.found(&me.account, false).map(|_| Standing::First),
+            };
         };
-        match user.log().device(&self.device()) {
-            Some(device) if device.revoked.is_none() => Ok(Standing::Known),
-            None => Ok(Standing::Stranger),
-            Some(_) => {
-                // A device that was revoked stays so. The next sign-in makes new keys.
-                self.vault.update(|secrets| {
-                    secrets.device = None;
-                    secrets.session = None;
-                    Ok(())
-                })?;
-                Err(Error::UnknownDevice)
+        let (log, _) = self.log_of_mine(user)?;
+        let Some(device) = log.log().device(&self.device()) else {
+            let what = format!("the service says that this device is in the log of user {user}, and it is not");
+            return Err(Error::Tampered { what });
+        };
+        if device.revoked.is_some() {
+            return Err(Error::RevokedDevice);
+        }
+        self.be(user)?;
+        let signed = log.name().map(|name| (name.id, &name.login));
+        if signed != Some((me.account.github_id, &me.account.login)) {
+            match self.sign_name(&log, &me.account) {
+                // It is no reason not to sign in, and is tried again next time.
+                Ok(()) | Err(Error::Refused { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
+        Ok(Standing::Known)
     }
 
-    fn begin_log(&self) -> Result<()> {
-        self.append_self(&UserLog::new(self.profile.user), |device| UserEvent::DeviceAdded { device })
-    }
-
-    /// Appends an entry by which this device adds itself, with its prekey.
-    fn append_self(&self, log: &UserLog, event: impl Fn(String) -> UserEvent) -> Result<()> {
+    /// Makes the first entries of a user's log: this device and the account's login. Their id is the hash of the former.
+    fn found(&mut self, account: &api::Account, start_over: bool) -> Result<UserId> {
         let now = system::now();
-        let user = self.profile.user;
         let signer = &self.keys.signer;
-        let device = signer.sign(&DeviceStatement { user, jwk: *signer.public(), iat: now })?;
-        let head = log.head();
-        let entry = signer.sign(&UserEntry {
-            user,
-            seq: head.map_or(0, |head| head.seq.saturating_add(1)),
-            prev: head.map(|head| head.hash),
-            iat: now,
-            event: event(device),
-        })?;
-        let missing = || Error::Internal { why: "this device has no prekey".to_owned() };
-        let prekey = self.keys.current_prekey().ok_or_else(missing)?;
+        let device = signer.sign(&DeviceStatement { user: None, jwk: *signer.public(), iat: now })?;
+        let event = UserEvent::DeviceAdded { device };
+        let first = signer.sign(&UserEntry { user: None, seq: 0, prev: None, iat: now, event })?;
+        let mut log = UserLog::new();
+        checked(log.take(&first, now, &RustCrypto))?;
+        let none = || Error::Internal { why: "this device has no prekey, or no log".to_owned() };
+        let user = log.user().ok_or_else(none)?;
+        let (named, name) = self.name_entry(&log, account)?;
+        checked(log.take(&named, now, &RustCrypto))?;
+        let prekey = self.keys.current_prekey().ok_or_else(none)?;
         let prekey =
             signer.sign(&PrekeyStatement { user, kind: PrekeyKind::Signed, key: *prekey.public(), iat: now })?;
-        let body = api::AppendToMyLog { entries: vec![entry], prekeys: vec![prekey] };
-        let _: api::UserLogHead = self.json(&Request::post("/v1/me/log", &body)?)?;
+        let body =
+            api::AppendToMyLog { entries: vec![first, named], prekeys: vec![prekey], names: vec![name], start_over };
+        self.append(&body, user, &log)?;
+        self.be(user)?;
         // Reading it back verifies and pins it.
+        self.my_log()?;
+        Ok(user)
+    }
+
+    /// Signs the account's login in the own log.
+    fn sign_name(&self, mine: &VerifiedUser, account: &api::Account) -> Result<()> {
+        let mut log = mine.log().clone();
+        let (entry, name) = self.name_entry(&log, account)?;
+        checked(log.take(&entry, system::now().max(log.received_at().unwrap_or(Time(0))), &RustCrypto))?;
+        let body =
+            api::AppendToMyLog { entries: vec![entry], prekeys: Vec::new(), names: vec![name], start_over: false };
+        self.append(&body, mine.user(), &log)?;
         self.my_log().map(drop)
+    }
+
+    /// The next entry of a log, which says what its user is called, and what it opens to.
+    fn name_entry(&self, log: &UserLog, account: &api::Account) -> Result<(String, Name)> {
+        let none = || Error::Internal { why: "an empty log has no name".to_owned() };
+        let (user, head) = (log.user().ok_or_else(none)?, log.head().ok_or_else(none)?);
+        let salt = Bytes(system::random()?);
+        let name = Name { provider: Provider::GitHub, id: account.github_id, login: account.login.clone(), salt };
+        let commitment = name.commitment(user);
+        // A login that nobody could open is not signed.
+        name.opens(user, commitment).map_err(|refusal| nonsense(&refusal.detail))?;
+        let entry = self.keys.signer.sign(&UserEntry {
+            user: Some(user),
+            seq: head.seq.saturating_add(1),
+            prev: Some(head.hash),
+            iat: system::now(),
+            event: UserEvent::NameSigned { commitment },
+        })?;
+        Ok((entry, name))
+    }
+
+    /// Appends to the own log, which then ends as `log` does.
+    fn append(&self, body: &api::AppendToMyLog, user: UserId, log: &UserLog) -> Result<()> {
+        let answer: api::UserLogHead = self.json(&Request::post("/v1/me/log", body)?)?;
+        if answer.user != user || Some(answer.head) != log.head() {
+            let what = format!("the service answers an append to the log of user {user} with another log");
+            return Err(Error::Tampered { what });
+        }
+        Ok(())
+    }
+
+    /// Lets this home be a user's.
+    fn be(&mut self, user: UserId) -> Result<()> {
+        self.profile.user = Some(user);
+        self.home.set_profile(&self.profile)
     }
 }
 

@@ -10,11 +10,17 @@ pub(crate) fn now() -> Time {
 }
 
 /// Milliseconds since 1970, for identifiers that sort by time.
-#[allow(clippy::disallowed_methods, reason = "the one place where the client reads the clock")]
+#[allow(clippy::disallowed_methods, reason = "the one place where the client reads the time of day")]
 pub(crate) fn now_millis() -> u64 {
     // A clock before 1970 is as wrong as one at 1970: the service says so with `clock-skew`.
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A point in time to measure from, whatever happens to the clock.
+#[allow(clippy::disallowed_methods, reason = "how long the service takes is measured here alone")]
+pub(crate) fn instant() -> std::time::Instant {
+    std::time::Instant::now()
 }
 
 /// Random bytes from the operating system, fit for keys.

@@ -1,41 +1,65 @@
-//! Teams: create, invite, join, remove, leave, roles, names, rotation.
+//! Teams: create, invite, join, confirm, remove, leave, roles, names, rotation, delete.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use osmynt_core::statement::InviteProof;
-use osmynt_core::teamlog::{Policy, Role, TeamEvent, TeamState};
-use osmynt_core::{Bytes, Head, InviteId, TeamId, Time, UserId, api, b64u, limits, text};
-use serde::{Deserialize, Serialize};
+use osmynt_core::teamlog::{self, Joining, Policy, Role, TeamEvent, TeamState};
+use osmynt_core::{Bytes, InviteId, TeamId, Time, UserId, api, limits, text};
 
 use crate::commit::{self, Author, Built};
 use crate::http::Request;
+use crate::invitation;
 use crate::keys::Signer;
-use crate::logs::{People, TeamView, VerifiedUser};
+use crate::logs::{People, TeamView};
+use crate::people::{Names, Person, is_id};
 use crate::seal;
-use crate::session::{Synced, person};
+use crate::session::{Synced, nonsense};
 use crate::vault::KnownName;
-use crate::{Client, Error, Result, Server, system};
+use crate::{Client, Error, Result, system};
+
+/// What an invitation lasts unless said otherwise: three days.
+pub const INVITATION_LIFETIME: Duration = Duration::from_hours(3 * 24);
 
 /// Reading, rebuilding and sending again when somebody else was faster: this many times in all.
 const ATTEMPTS: usize = 5;
-/// An id may be shortened to this many characters.
+/// A team's, snippet's, invitation's or session's id may be shortened to this many characters.
 pub(crate) const SHORTEST_PREFIX: usize = 4;
 /// A new team's epochs last 30 days, unless something else ends them.
 const MAX_EPOCH_AGE: u64 = 30 * 24 * 3600;
-const LINK: &str = "/join#v1.";
+/// Characters of a team's id that stand for its name when nobody here knows it.
+const SHORT_TEAM: usize = 8;
 
 /// One line of the list of teams.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TeamSummary {
     /// The team.
     pub id: TeamId,
-    /// Its name, from its sealed profile. None when this device has no key of it (yet).
+    /// Its name, from its sealed profile or the invitation. None when this device has no key of it (yet).
     pub name: Option<String>,
-    /// The caller's role, as the service says.
-    pub role: Role,
-    /// The epoch, as the service says.
-    pub epoch: u64,
+    /// The caller's place in it.
+    pub place: Place,
+}
+
+/// Somebody's place in a team.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// They are a member, as the verified log says.
+    Member {
+        /// Their role.
+        role: Role,
+        /// The current epoch.
+        epoch: u64,
+    },
+    /// They wait to be confirmed, as the verified log says.
+    Pending {
+        /// The role that they will have.
+        role: Role,
+        /// Since when.
+        asked_at: Time,
+    },
+    /// They were a member when this home last read the log, and the service does not list the team any more.
+    Vanished,
 }
 
 /// A team as its verified log has it.
@@ -43,10 +67,12 @@ pub struct TeamSummary {
 pub struct Team {
     /// The team.
     pub id: TeamId,
-    /// Its name.
+    /// Its name; `team` and the beginning of its id when it is not known here.
     pub name: String,
-    /// The caller's role.
+    /// The caller's role, or the one that they will have.
     pub role: Role,
+    /// Whether the caller waits to be confirmed.
+    pub pending: bool,
     /// The current epoch.
     pub epoch: u64,
     /// When that epoch began.
@@ -55,19 +81,14 @@ pub struct Team {
     pub stale: bool,
     /// The number of log entries verified.
     pub entries: u64,
+    /// What it takes to join.
+    pub joining: Joining,
     /// The members, owners first, then by login.
     pub members: Vec<Member>,
+    /// Those who wait to be confirmed, by login.
+    pub joiners: Vec<Joiner>,
     /// Open invitations.
     pub invites: Vec<Invite>,
-}
-
-/// Somebody. The login is what the service says; the user id is what the logs say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Person {
-    /// User id.
-    pub user: UserId,
-    /// GitHub login as told by the service, if it told one (it names only present members).
-    pub login: Option<String>,
 }
 
 /// A member of a team.
@@ -83,17 +104,32 @@ pub struct Member {
     pub me: bool,
 }
 
-/// An open invitation as the log has it; nobody can make its link again.
+/// Somebody who waits to be confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joiner {
+    /// Who.
+    pub person: Person,
+    /// The role that their invitation gives.
+    pub role: Role,
+    /// Since when.
+    pub asked_at: Time,
+}
+
+/// An open invitation as the log has it; nobody can make its code again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invite {
     /// Its id.
     pub id: InviteId,
     /// The role it gives.
     pub role: Role,
-    /// When it expires.
+    /// When it is over.
     pub expires: Time,
     /// How many more may use it.
     pub uses_left: u32,
+    /// Who made it.
+    pub by: Person,
+    /// The one user who may use it; none if anybody may who has the code.
+    pub user: Option<UserId>,
 }
 
 /// A new invitation.
@@ -101,49 +137,108 @@ pub struct Invite {
 pub struct Invitation {
     /// What the log has of it.
     pub invite: Invite,
-    /// The link. Whoever has it can join.
-    pub link: String,
+    /// The code. Whoever has it can join, unless the invitation is for one user.
+    pub code: String,
+}
+
+/// How a team was joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Joined {
+    /// The caller is a member.
+    Member(Team),
+    /// The caller waits to be confirmed by an owner or admin.
+    Pending {
+        /// The team.
+        team: TeamId,
+        /// Its name, as the invitation says.
+        name: String,
+    },
+}
+
+/// What was done to somebody, and which invitations that has closed: those that they had made or come in by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Who.
+    pub person: Person,
+    /// The invitations that nobody joins by any more.
+    pub closed: Vec<InviteId>,
+}
+
+/// A team of the caller's that was not read.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed {
+    pub(crate) id: TeamId,
+    pub(crate) name: Option<String>,
+    /// Whether only this home lists it.
+    pub(crate) vanished: bool,
 }
 
 // What a person does.
 impl Client {
-    /// The caller's teams.
+    /// The caller's teams: those that the service lists, each read and verified, and those that it does not list any more.
     pub fn teams(&self) -> Result<Vec<TeamSummary>> {
-        let mine: api::MyTeams = self.json(&Request::get("/v1/teams"))?;
-        let mut known = self.vault.read()?.teams;
-        let mut teams = Vec::with_capacity(mine.teams.len());
-        for api::MyTeam { team, role, epoch } in mine.teams {
-            let name = match known.remove(&team).and_then(|team| team.name) {
-                Some(known) => Some(known.name),
-                None => self.team_name(&self.sync(team, None)?.view)?,
+        let me = self.user()?;
+        let mut teams = Vec::new();
+        for Listed { id, name, vanished } in self.listed()? {
+            if vanished {
+                teams.push(TeamSummary { id, name, place: Place::Vanished });
+                continue;
+            }
+            let Synced { view, .. } = self.sync(id, None)?;
+            let state = view.state();
+            let place = if let Some(member) = state.members().get(&me) {
+                Place::Member { role: member.role, epoch: current_epoch(state)? }
+            } else if let Some((_, pending)) = state.pending(system::now()).find(|(user, _)| *user == me) {
+                Place::Pending { role: pending.role, asked_at: pending.asked_at }
+            } else {
+                // Left or removed a moment ago.
+                continue;
             };
-            teams.push(TeamSummary { id: team, name, role, epoch });
+            teams.push(TeamSummary { id, name: self.team_name(&view)?, place });
         }
         Ok(teams)
     }
 
     /// Finds a team of the caller by its name, its id or the beginning of its id (4 characters or more); without a
-    /// selector, the only one. More than one that fits is an error that lists them.
+    /// selector, the only one. More than one that fits is an error that lists them, also if one of them is a team that the
+    /// service does not list any more; and so is such a team ([`Error::Vanished`]), without a selector whichever it is.
     pub fn find_team(&self, selector: Option<&str>) -> Result<TeamId> {
-        let mut teams = self.teams()?;
         let Some(selector) = selector else {
+            let teams = self.listed()?;
+            refuse_vanished(&teams)?;
             return match teams.as_slice() {
                 [only] => Ok(only.id),
-                [] => Err(Error::usage("you are in no team yet: create one, or join with an invitation's link")),
+                [] => Err(Error::usage("you are in no team yet: create one, or join with an invitation's code")),
                 _ => {
-                    Err(Error::usage(format!("you are in several teams; say which: {}", list_teams(&teams).join(", "))))
+                    let list = list_teams(&teams).join(", ");
+                    Err(Error::usage(format!("you are in several teams; say which: {list}")))
                 }
             };
         };
-        let fits = |team: &TeamSummary| team.name.as_deref() == Some(selector) || fits_id(&team.id, selector);
-        if !teams.iter().any(fits) {
-            // Somebody may have renamed it.
-            for team in &mut teams {
-                team.name = self.team_name(&self.sync(team.id, None)?.view)?;
-            }
+        // A whole id says which team is meant, whatever the service lists.
+        if let Ok(team) = selector.parse() {
+            return Ok(team);
         }
-        teams.retain(fits);
-        choose("team", selector, &teams, |team| team.id, list_teams)
+        // Names are read anew: somebody may have renamed a team, to the name of another one too.
+        let teams = self.teams()?.into_iter().map(|TeamSummary { id, name, place }| Listed {
+            id,
+            name,
+            vanished: place == Place::Vanished,
+        });
+        let fits = |team: &Listed| team.name.as_deref() == Some(selector) || fits_id(&team.id, selector);
+        let fitting: Vec<Listed> = teams.filter(fits).collect();
+        let team = choose("team", selector, &fitting, |team| team.id, list_teams)?;
+        refuse_vanished(&fitting)?;
+        Ok(team)
+    }
+
+    /// Takes a team off this home's list that the service does not list any more. Its keys stay in the vault.
+    pub fn forget_team(&self, team: TeamId) -> Result<()> {
+        match self.listed()?.iter().find(|known| known.id == team) {
+            Some(known) if known.vanished => self.home.locked(|| self.list_team(team, false)),
+            Some(_) => Err(Error::usage("the service lists this team; leave it instead")),
+            None => Err(no_such("team", &team.to_string())),
+        }
     }
 
     /// Reads and verifies a team.
@@ -155,13 +250,9 @@ impl Client {
     /// Creates a team with the caller as its owner.
     pub fn create_team(&self, name: &str) -> Result<Team> {
         check_name(name)?;
-        let me = self.my_log()?.ok_or(Error::UnknownDevice)?;
-        let created = TeamEvent::TeamCreated {
-            nonce: Bytes(system::random()?),
-            identity: me.identity()?,
-            policy: Policy { max_epoch_age: MAX_EPOCH_AGE },
-        };
-        let people = self.only_me(me);
+        let (_, people) = self.my_log()?;
+        let policy = Policy { max_epoch_age: MAX_EPOCH_AGE, joining: Joining::Invitation };
+        let created = TeamEvent::TeamCreated { nonce: Bytes(system::random()?), policy };
         let built = self.build(None, vec![created], Some(name), &people)?;
         let team = built.state.team();
         self.send(&Request::post("/v1/teams", &built.request)?, &built)?;
@@ -169,25 +260,54 @@ impl Client {
         self.team(team)
     }
 
-    /// Makes an invitation that expires after `lifetime` (at most 30 days) and that `uses` people (1 to 100) can use.
-    pub fn invite(&self, team: TeamId, role: Role, lifetime: Duration, uses: u32) -> Result<Invitation> {
+    /// Deletes a team with all that is in it, for everybody. By an owner. Its keys stay in the vault.
+    pub fn delete_team(&self, team: TeamId) -> Result<()> {
+        self.empty(&Request::delete(format!("/v1/teams/{team}")))?;
+        self.home.locked(|| self.list_team(team, false))
+    }
+
+    /// Makes an invitation that is over after `lifetime` (at most 30 days) and that `uses` people (1 to 100) can use; or one
+    /// that only `user` can, once: a whole user id, or 8 characters or more of that of somebody who is or was in the team.
+    pub fn invite(
+        &self,
+        team: TeamId,
+        role: Role,
+        lifetime: Duration,
+        uses: u32,
+        user: Option<&str>,
+    ) -> Result<Invitation> {
         if !(1..=limits::INVITATION_SECONDS).contains(&lifetime.as_secs()) {
             return Err(Error::usage("an invitation lasts from 1 second to 30 days"));
         }
         if !(1..=limits::INVITATION_USES).contains(&uses) {
             return Err(Error::usage("an invitation can be used 1 to 100 times"));
         }
+        if user.is_some() && uses != 1 {
+            return Err(Error::usage("an invitation for one user can be used once"));
+        }
         let signer = Signer::generate(system::random)?;
         let expires = system::now().plus(lifetime.as_secs());
-        let (synced, built) = self.change(team, false, |_| {
-            Ok(vec![TeamEvent::InviteCreated { key: *signer.public(), role, exp: expires, uses }])
+        let mut named = None;
+        let (synced, built) = self.change(team, false, |synced| {
+            named = user.map(|user| find_user(synced.view.state(), user)).transpose()?;
+            Ok(vec![TeamEvent::InviteCreated { key: *signer.public(), role, exp: expires, uses, user: named }])
         })?;
-        let link =
-            Link { team, key: Bytes(*signer.scalar()), head: built.state.head(), name: self.known_name(&synced.view)? };
-        Ok(Invitation {
-            invite: Invite { id: InviteId(signer.kid()), role, expires, uses_left: uses },
-            link: link.to_url(&self.profile.server)?,
-        })
+        let code = invitation::Code {
+            team,
+            key: signer.scalar(),
+            head: built.state.head(),
+            origin: self.profile.server.to_string(),
+            name: self.known_name(&synced.view)?,
+        };
+        let by = self.names(&synced).person(self.user()?);
+        let invite = Invite { id: InviteId(signer.kid()), role, expires, uses_left: uses, by, user: named };
+        Ok(Invitation { invite, code: code.write()?.to_string() })
+    }
+
+    /// The open invitations.
+    pub fn invites(&self, team: TeamId) -> Result<Vec<Invite>> {
+        let synced = self.sync(team, None)?;
+        Ok(invites(synced.view.state(), &self.names(&synced)))
     }
 
     /// Revokes an open invitation, named by its id or the beginning of it.
@@ -204,52 +324,111 @@ impl Client {
         chosen.ok_or_else(|| no_such("invitation", invite))
     }
 
-    /// Joins the team that an invitation's link is for.
-    pub fn join(&self, link: &str) -> Result<Team> {
-        let link = Link::from_url(link, &self.profile.server)?;
-        let signer = Signer::from_scalar(&link.key.0)?;
-        let identity = self.my_log()?.ok_or(Error::UnknownDevice)?.identity()?;
+    /// Joins the team that an invitation's code is for, or asks to, as the team's policy says.
+    pub fn join(&self, code: &str) -> Result<Joined> {
+        let code = invitation::Code::read(code)?;
+        let (here, origin) = (&self.profile.server, &code.origin);
+        if origin != here.as_str() {
+            let origin = text::quoted(origin, text::EXCERPT_CHARS);
+            return Err(Error::usage(format!("the invitation is for {origin}, and you are signed in at {here}")));
+        }
+        check_name(&code.name)?;
+        let signer = Signer::from_scalar(&code.key)?;
+        let (invite, user) = (InviteId(signer.kid()), self.user()?);
+        let mut member = false;
         with_rebuilds(|| {
-            let proof = signer.sign(&InviteProof {
-                team: link.team,
-                invite: InviteId(signer.kid()),
-                user: self.profile.user,
-                identity,
-                iat: system::now(),
-            })?;
-            let synced = self.sync(link.team, Some(&proof))?;
-            if !synced.view.contains(link.head) {
+            let proof = signer.sign(&InviteProof { team: code.team, invite, user, iat: system::now() })?;
+            let synced = self.sync(code.team, Some(&proof))?;
+            if !synced.view.contains(code.head) {
                 return Err(Error::Tampered {
                     what: "the service shows another team log than the one that the invitation was made in".to_owned(),
                 });
             }
-            let joined = TeamEvent::MemberJoined { invite: InviteId(signer.kid()), identity, proof };
             let state = synced.view.state();
-            let built = self.build(Some(state), vec![joined], Some(&link.name), &synced.people)?;
-            self.send(&commit_request(link.team, &built)?, &built)
+            member = state.policy().joining == Joining::Invitation;
+            let joined = TeamEvent::MemberJoined { invite, proof };
+            let name = member.then_some(code.name.as_str());
+            let built = self.build(Some(state), vec![joined], name, &synced.people)?;
+            self.send(&commit_request(code.team, &built)?, &built)
         })?;
-        let name = KnownName { name: link.name, seq: link.head.seq, vouched: true };
-        self.remember_name(link.team, name)?;
-        self.team(link.team)
+        let name = KnownName { name: code.name.clone(), seq: code.head.seq, vouched: true };
+        self.remember_name(code.team, name)?;
+        if member {
+            self.team(code.team).map(Joined::Member)
+        } else {
+            Ok(Joined::Pending { team: code.team, name: code.name })
+        }
     }
 
-    /// Removes a member, named by login (with or without `@`), user id or the beginning of it, and rotates.
-    pub fn remove_member(&self, team: TeamId, member: &str) -> Result<Person> {
-        let person = self.find_member(team, member)?;
-        self.change(team, true, |_| Ok(vec![TeamEvent::MemberRemoved { user: person.user }]))?;
-        Ok(person)
+    /// Makes somebody a member who waits to be confirmed, and rotates. Named as in [`Client::remove_member`].
+    pub fn confirm(&self, team: TeamId, joiner: &str) -> Result<Person> {
+        let mut person = None;
+        self.change(team, true, |synced| {
+            let waiting = synced.view.state().pending(system::now()).map(|(user, _)| user);
+            let chosen = self.names(synced).choose(waiting, joiner)?;
+            let user = person.insert(chosen).user;
+            Ok(vec![TeamEvent::MemberConfirmed { user }])
+        })?;
+        person.ok_or_else(|| no_such("member", joiner))
     }
 
-    /// Leaves the team. Its keys stay in the vault, for what was received before.
+    /// Refuses somebody who waits to be confirmed. Named as in [`Client::remove_member`].
+    pub fn refuse(&self, team: TeamId, joiner: &str) -> Result<Outcome> {
+        self.expel(team, joiner, false)
+    }
+
+    /// Removes a member and rotates, or refuses somebody who waits to be one. Named by user id, whole or its beginning (8
+    /// characters or more), or by a login of which there is nothing odd to say, with or without `@`.
+    pub fn remove_member(&self, team: TeamId, member: &str) -> Result<Outcome> {
+        self.expel(team, member, true)
+    }
+
+    /// Leaves the team, or asks no more to be confirmed. Its keys stay in the vault, for what was received before.
     pub fn leave(&self, team: TeamId) -> Result<()> {
-        self.change(team, false, |_| Ok(vec![TeamEvent::MemberLeft {}])).map(drop)
+        let me = self.user()?;
+        let left = self.change(team, false, |synced| {
+            if synced.view.state().members().keys().eq([&me]) {
+                return Err(Error::usage(
+                    "you are the only member of this team; delete it with `osmynt team delete` instead",
+                ));
+            }
+            Ok(vec![TeamEvent::MemberLeft {}])
+        });
+        left.map(drop)
     }
 
-    /// Changes a member's role.
-    pub fn set_role(&self, team: TeamId, member: &str, role: Role) -> Result<Person> {
-        let person = self.find_member(team, member)?;
-        self.change(team, false, |_| Ok(vec![TeamEvent::RoleChanged { user: person.user, role }]))?;
-        Ok(person)
+    /// Changes a member's role. Named as in [`Client::remove_member`].
+    pub fn set_role(&self, team: TeamId, member: &str, role: Role) -> Result<Outcome> {
+        let mut person = None;
+        let (synced, built) = self.change(team, false, |synced| {
+            let user = person.insert(self.find_member(synced, member)?).user;
+            Ok(vec![TeamEvent::RoleChanged { user, role }])
+        })?;
+        let person = person.ok_or_else(|| no_such("member", member))?;
+        Ok(Outcome { person, closed: closed(synced.view.state(), &built.state) })
+    }
+
+    /// Changes what it takes to join.
+    pub fn set_joining(&self, team: TeamId, joining: Joining) -> Result<()> {
+        let changed = self.change(team, false, |synced| {
+            let policy = Policy { joining, ..synced.view.state().policy() };
+            Ok(vec![TeamEvent::PolicyChanged { policy }])
+        });
+        changed.map(drop)
+    }
+
+    /// Takes somebody's present name for theirs from now on. Named by user id, whole or its beginning (8 characters or more),
+    /// as their name is what is in doubt.
+    pub fn accept_name(&self, team: TeamId, user: &str) -> Result<Person> {
+        let mut synced = self.sync(team, None)?;
+        let user = find_user(synced.view.state(), user)?;
+        let known = synced.people.users_mut().find(|known| known.user() == user);
+        let known = known.ok_or_else(|| no_such("member", &user.to_string()))?;
+        if known.name().is_none() {
+            return Err(Error::usage("the service shows no name that they have signed, so there is none to accept"));
+        }
+        self.pin_name_anew(known)?;
+        Ok(self.names(&synced).person(user))
     }
 
     /// Renames the team ([`text::check_name`], 1 to 100 characters).
@@ -273,6 +452,23 @@ impl Client {
 
 // How it is done.
 impl Client {
+    /// The caller's teams without reading them: those that the service lists, and those that only this home does.
+    pub(crate) fn listed(&self) -> Result<Vec<Listed>> {
+        let mine: api::MyTeams = self.json(&Request::get("/v1/teams"))?;
+        let shown: BTreeSet<TeamId> = mine.teams.iter().map(|team| team.team).collect();
+        if shown.len() != mine.teams.len() {
+            return Err(nonsense("it lists a team twice"));
+        }
+        let names = self.vault.read()?.teams;
+        let all: BTreeSet<TeamId> = self.listed_teams()?.union(&shown).copied().collect();
+        let listed = |id: TeamId| Listed {
+            id,
+            name: names.get(&id).and_then(|team| team.name.as_ref()).map(|known| known.name.clone()),
+            vanished: !shown.contains(&id),
+        };
+        Ok(all.into_iter().map(listed).collect())
+    }
+
     /// Reads the team, builds a commit of what `events` wants then, and sends it; all of it again, a few times, when
     /// somebody else changed the team meanwhile.
     pub(crate) fn change(
@@ -281,10 +477,20 @@ impl Client {
         rotate: bool,
         mut events: impl FnMut(&Synced) -> Result<Vec<TeamEvent>>,
     ) -> Result<(Synced, Built)> {
+        self.change_as(team, |synced| Ok((events(synced)?, rotate)))
+    }
+
+    /// The same, if whether to rotate depends on how things stand.
+    fn change_as(
+        &self,
+        team: TeamId,
+        mut events: impl FnMut(&Synced) -> Result<(Vec<TeamEvent>, bool)>,
+    ) -> Result<(Synced, Built)> {
         with_rebuilds(|| {
             let synced = self.sync(team, None)?;
+            let (events, rotate) = events(&synced)?;
             let name = if rotate { Some(self.known_name(&synced.view)?) } else { None };
-            let built = self.build(Some(synced.view.state()), events(&synced)?, name.as_deref(), &synced.people)?;
+            let built = self.build(Some(synced.view.state()), events, name.as_deref(), &synced.people)?;
             self.send(&commit_request(team, &built)?, &built)?;
             Ok((synced, built))
         })
@@ -297,118 +503,128 @@ impl Client {
         rotate_as: Option<&str>,
         people: &People,
     ) -> Result<Built> {
-        let author = Author { user: self.profile.user, signer: &self.keys.signer, now: system::now() };
+        let author = Author { user: self.user()?, signer: &self.keys.signer, now: system::now() };
         commit::build(current, events, rotate_as, &author, people, system::random)
     }
 
     fn send(&self, request: &Request, built: &Built) -> Result<()> {
         let committed: api::Committed = self.json(request)?;
         let (team, head) = (built.state.team(), built.state.head());
-        if (committed.team, committed.head) != (team, head) {
+        if (committed.team, committed.head, committed.epoch) != (team, head, current_epoch(&built.state)?) {
             return Err(Error::Tampered {
                 what: format!("the service answers a commit to team {team} with another one"),
             });
         }
-        self.pin_commit(team, head)?;
+        let mine = built.state.members().contains_key(&self.user()?);
+        self.pin_commit(team, head, mine)?;
         match &built.team_key {
             Some(key) => self.remember_key(built.state.team(), current_epoch(&built.state)?, key.clone()),
             None => Ok(()),
         }
     }
 
-    fn only_me(&self, me: VerifiedUser) -> People {
-        let mut people = People::default();
-        people.insert(me);
-        if let Some(prekey) = self.keys.current_prekey() {
-            people.insert_prekey(self.device(), *prekey.public());
-        }
-        people
+    fn expel(&self, team: TeamId, who: &str, members: bool) -> Result<Outcome> {
+        let mut person = None;
+        let (synced, built) = self.change_as(team, |synced| {
+            let state = synced.view.state();
+            let waiting = state.pending(system::now()).map(|(user, _)| user);
+            let all = state.members().keys().copied().filter(|_| members).chain(waiting);
+            let user = person.insert(self.names(synced).choose(all, who)?).user;
+            Ok((vec![TeamEvent::MemberRemoved { user }], state.members().contains_key(&user)))
+        })?;
+        let person = person.ok_or_else(|| no_such("member", who))?;
+        Ok(Outcome { person, closed: closed(synced.view.state(), &built.state) })
     }
 
-    /// The team's name, which whoever rotates must know in order to seal it anew.
+    /// The team's name, which whoever rotates must know in order to seal it anew: from the vault, from the profile of any
+    /// epoch that this device has the key of, or from the invitation. If none of these has one, `team` and the first 8
+    /// characters of the team's id; an owner or admin can rename it then.
     fn known_name(&self, view: &TeamView) -> Result<String> {
-        self.team_name(view)?.ok_or_else(|| Error::NoKey { what: "the team's name".to_owned() })
+        Ok(self.team_name(view)?.unwrap_or_else(|| stand_in(view.state().team())))
     }
 
-    /// Finds a member by login (with or without `@`), user id or the beginning of it.
-    pub(crate) fn find_member(&self, team: TeamId, selector: &str) -> Result<Person> {
-        let members = self.team_card(team)?.members;
-        let login = selector.strip_prefix('@').unwrap_or(selector);
-        let people: BTreeMap<UserId, String> = members.into_iter().map(|member| (member.user, member.login)).collect();
-        let fitting: Vec<Person> = people
-            .iter()
-            .filter(|(user, known)| known.eq_ignore_ascii_case(login) || fits_id(user, selector))
-            .map(|(user, _)| person(*user, &people))
-            .collect();
-        choose("member", selector, &fitting, Person::clone, |people| people.iter().map(Person::to_string).collect())
+    /// Finds a member. Named as in [`Client::remove_member`].
+    pub(crate) fn find_member(&self, synced: &Synced, selector: &str) -> Result<Person> {
+        self.names(synced).choose(synced.view.state().members().keys().copied(), selector)
     }
 
-    fn describe(&self, Synced { view, people }: &Synced) -> Result<Team> {
-        let state = view.state();
-        let now = system::now();
-        let logins = {
-            self.team_card(state.team())?;
-            self.logins()?
-        };
-        let me = self.profile.user;
+    fn describe(&self, synced: &Synced) -> Result<Team> {
+        let Synced { view, people } = synced;
+        let (state, names) = (view.state(), self.names(synced));
+        let (now, me) = (system::now(), self.user()?);
         let mut members: Vec<Member> = state
             .members()
             .iter()
             .map(|(user, member)| Member {
-                person: person(*user, &logins),
+                person: names.person(*user),
                 role: member.role,
                 devices: member.devices.len(),
                 me: *user == me,
             })
             .collect();
         members.sort_by(|a, b| b.role.cmp(&a.role).then_with(|| a.person.login.cmp(&b.person.login)));
+        let waiting = state.pending(now).map(|(user, pending)| Joiner {
+            person: names.person(user),
+            role: pending.role,
+            asked_at: pending.asked_at,
+        });
+        let mut joiners: Vec<Joiner> = waiting.collect();
+        joiners.sort_by(|a, b| a.person.login.cmp(&b.person.login));
+        let pending = joiners.iter().find(|joiner| joiner.person.user == me);
+        let role = match pending {
+            Some(joiner) => joiner.role,
+            None => state.member(me)?.role,
+        };
         let epoch = state.epoch().ok_or_else(|| no_such("epoch", &state.team().to_string()))?;
         Ok(Team {
             id: state.team(),
-            name: self.team_name(view)?.unwrap_or_default(),
-            role: state.member(me)?.role,
+            name: self.known_name(view)?,
+            role,
+            pending: pending.is_some(),
             epoch: epoch.number,
             epoch_began: epoch.received_at,
             stale: view.stale(now, people),
             entries: view.entry_count(),
+            joining: state.policy().joining,
             members,
-            invites: state
-                .open_invites(now)
-                .map(|(id, invite)| Invite { id, role: invite.role, expires: invite.exp, uses_left: invite.uses_left })
-                .collect(),
+            joiners,
+            invites: invites(state, &names),
         })
     }
 }
 
-/// What stands behind `#v1.` in an invitation's link (`docs/protocol.md` section 6).
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Link {
-    team: TeamId,
-    key: Bytes<32>,
-    head: Head,
-    name: String,
+/// Somebody who is or was in a team, by their user id or its beginning; anybody by their whole user id.
+fn find_user(state: &TeamState, selector: &str) -> Result<UserId> {
+    if let Ok(user) = selector.parse() {
+        return Ok(user);
+    }
+    let fitting: Vec<UserId> = state.everyone().iter().copied().filter(|user| is_id(*user, selector)).collect();
+    let list = |users: &[UserId]| users.iter().map(UserId::to_string).collect();
+    choose("member", selector, &fitting, |user| *user, list)
 }
 
-impl Link {
-    fn to_url(&self, server: &Server) -> Result<String> {
-        let json = serde_json::to_vec(self)
-            .map_err(|_| Error::Internal { why: "the invitation cannot be written as JSON".to_owned() })?;
-        Ok(format!("{server}{LINK}{}", b64u::encode(&json)))
-    }
+fn invites(state: &TeamState, names: &Names<'_>) -> Vec<Invite> {
+    let invite = |(id, invite): (InviteId, &teamlog::Invite)| Invite {
+        id,
+        role: invite.role,
+        expires: invite.exp,
+        uses_left: invite.uses_left,
+        by: names.person(invite.by),
+        user: invite.user,
+    };
+    state.open_invites(system::now()).map(invite).collect()
+}
 
-    fn from_url(url: &str, server: &Server) -> Result<Self> {
-        let refuse = || Error::usage("this is not an invitation's link; copy all of it, with what follows the #");
-        let (origin, fragment) = url.trim().split_once(LINK).ok_or_else(refuse)?;
-        if origin != server.as_str() {
-            let origin = text::quoted(origin, text::EXCERPT_CHARS);
-            return Err(Error::usage(format!("the invitation is for {origin}, and you are signed in at {server}")));
-        }
-        let json = b64u::decode(fragment).map_err(|_| refuse())?;
-        let link: Self = serde_json::from_slice(&json).map_err(|_| refuse())?;
-        check_name(&link.name)?;
-        Ok(link)
-    }
+/// The invitations that were open before a change and are not after it.
+fn closed(before: &TeamState, after: &TeamState) -> Vec<InviteId> {
+    let now = system::now();
+    let open: BTreeSet<InviteId> = after.open_invites(now).map(|(id, _)| id).collect();
+    before.open_invites(now).map(|(id, _)| id).filter(|id| !open.contains(id)).collect()
+}
+
+fn stand_in(team: TeamId) -> String {
+    let id = team.to_string();
+    format!("team {}", id.get(..SHORT_TEAM).unwrap_or(&id))
 }
 
 /// Reads, builds and sends, and does all of it again while the service says that somebody else was faster
@@ -460,19 +676,18 @@ fn no_such(what: &'static str, selector: &str) -> Error {
     Error::NotFound { what, selector: selector.to_owned() }
 }
 
-fn list_teams(teams: &[TeamSummary]) -> Vec<String> {
-    let line = |team: &TeamSummary| match &team.name {
-        Some(name) => format!("{} ({})", text::word(name, limits::TEAM_NAME_CHARS), team.id),
-        None => team.id.to_string(),
-    };
-    teams.iter().map(line).collect()
+fn refuse_vanished(teams: &[Listed]) -> Result<()> {
+    let vanished: Vec<Listed> = teams.iter().filter(|team| team.vanished).cloned().collect();
+    if vanished.is_empty() { Ok(()) } else { Err(Error::Vanished { teams: list_teams(&vanished) }) }
 }
 
-impl std::fmt::Display for Person {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.login {
-            Some(login) => write!(f, "@{} ({})", text::word(login, text::EXCERPT_CHARS), self.user),
-            None => write!(f, "{}", self.user),
+fn list_teams(teams: &[Listed]) -> Vec<String> {
+    let line = |team: &Listed| {
+        let gone = if team.vanished { ", which the service does not list any more" } else { "" };
+        match &team.name {
+            Some(name) => format!("{} ({}{gone})", text::word(name, limits::TEAM_NAME_CHARS), team.id),
+            None => format!("{}{gone}", team.id),
         }
-    }
+    };
+    teams.iter().map(line).collect()
 }

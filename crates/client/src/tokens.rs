@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use osmynt_core::api::{self, TokenRequest};
-use osmynt_core::{Bytes, Code};
+use osmynt_core::{Bytes, Code, Time};
 use serde::de::DeserializeOwned;
 
 use crate::http::{Caller, Request};
@@ -24,9 +24,9 @@ impl Client {
         self.as_caller(|caller| self.http.empty(request, Some(caller)))
     }
 
-    /// Sends a request in the caller's name and reads a snippet.
-    pub(crate) fn snippet(&self, request: &Request) -> Result<Vec<u8>> {
-        self.as_caller(|caller| self.http.snippet(request, Some(caller)))
+    /// Sends a request in the caller's name and reads a snippet, and when the service says to have received it.
+    pub(crate) fn snippet(&self, request: &Request) -> Result<(Vec<u8>, Time)> {
+        self.as_caller(|caller| self.http.snippet_with_time(request, Some(caller)))
     }
 
     /// Sends a request in the caller's name and writes the answer to a file.
@@ -52,9 +52,14 @@ impl Client {
         }
         // Tells a device that may do nothing from a person who may not do this.
         if matches!(answer, Err(Error::Refused { code: Code::Forbidden, .. })) {
-            let me: Result<api::Me> = self.http.json(&Request::get("/v1/me"), Some(self.caller(&session)));
-            if me.is_ok_and(|me| !me.device.active) {
-                return Err(Error::UnknownDevice);
+            if let Ok(me) = self.http.json::<api::Me>(&Request::get("/v1/me"), Some(self.caller(&session))) {
+                self.check_me(&me)?;
+                if me.device.user.is_none() {
+                    return Err(Error::UnknownDevice);
+                }
+                if !me.device.active {
+                    return Err(Error::RevokedDevice);
+                }
             }
         }
         answer
@@ -89,8 +94,14 @@ impl Client {
             let Some(idempotency_key) = session.idempotency_key.filter(|_| due(&session)) else { return Ok(session) };
             let refresh_token = session.refresh_token.clone();
             let request = Request::post("/v1/tokens", &TokenRequest::RefreshToken { refresh_token, idempotency_key })?;
-            match self.http.json(&request, Some(Caller { device: &self.keys.signer, token: None })) {
-                Ok(tokens) => self.keep(&session, Session::new(tokens, system::now())?),
+            match self.http.json::<api::Tokens>(&request, Some(Caller { device: &self.keys.signer, token: None })) {
+                Ok(tokens) => {
+                    if tokens.account != self.profile.account {
+                        let what = "the service gives out tokens of another account".to_owned();
+                        return Err(Error::Tampered { what });
+                    }
+                    self.keep(&session, Session::new(tokens, system::now())?)
+                }
                 Err(Error::Refused { code: Code::Unauthenticated, .. }) => {
                     // Unless it is over because somebody has just signed in anew.
                     let now = self.session()?;

@@ -1,16 +1,24 @@
 //! What the client does about a service that is slow, busy, gone or not what it seems.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "tests"
+)]
 
 mod support;
 
 use std::fs::File;
-use std::io::Write as _;
-use std::net::TcpListener;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use osmynt_client::http::{Caller, Http, Request};
+use osmynt_client::http::{Caller, Http, Patience, Request};
 use osmynt_client::keys::Signer;
 use osmynt_client::{Class, Error};
 use osmynt_core::api::MyTeams;
@@ -53,6 +61,8 @@ const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nCon
 const LIMITED: &str = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
     {\"type\":\"urn:osmynt:problem:rate-limited\",\"title\":\"Too many requests\",\"status\":429,\
     \"code\":\"rate-limited\",\"detail\":\"too many\"}";
+const LIMITED_FOR_A_MINUTE: &str =
+    "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 60\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 const LIMITED_LONG: &str =
     "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 600\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 const SKEW: &str = "HTTP/1.1 422 Unprocessable Content\r\nConnection: close\r\n\r\n\
@@ -256,4 +266,171 @@ fn a_service_that_is_not_there_is_unavailable() {
     let failed = http.json::<MyTeams>(&Request::get("/v1/teams"), None).unwrap_err();
     assert_eq!(failed.class(), Class::Unavailable, "{failed}");
     assert!(failed.advice().is_some());
+}
+
+// Slow services. Each one below gives a good answer after some seconds, so a client without a deadline gets that answer.
+
+/// A slow service does something every `STEP`, `STEPS` times in all.
+const STEP: Duration = Duration::from_millis(20);
+const STEPS: u32 = 400;
+/// Much longer than one step, much shorter than all of them.
+const BRIEF: Duration = Duration::from_millis(500);
+
+/// A service that handles each connection with `treat`, and the number of connections so far.
+fn slowly(treat: impl Fn(&mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> (Http, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let http = Http::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap(), |_| {});
+    let connections = Arc::new(AtomicUsize::new(0));
+    let (treat, count) = (Arc::new(treat), Arc::clone(&connections));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = count.fetch_add(1, Ordering::SeqCst);
+            let treat = Arc::clone(&treat);
+            // An error means that the client has hung up, as it should.
+            std::thread::spawn(move || treat(&mut stream.unwrap()));
+        }
+    });
+    (http, connections)
+}
+
+fn drip(stream: &mut TcpStream, bytes: impl IntoIterator<Item = u8>) -> std::io::Result<()> {
+    for byte in bytes {
+        stream.write_all(&[byte])?;
+        std::thread::sleep(STEP);
+    }
+    Ok(())
+}
+
+fn head(length: usize) -> String {
+    format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n")
+}
+
+fn read_head(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut read = Vec::new();
+    while !read.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        read.extend(byte);
+    }
+    Ok(())
+}
+
+/// `{"teams":[]}`, and spaces, one byte a step.
+fn dripping() -> (Http, Arc<AtomicUsize>) {
+    slowly(|stream| {
+        read_head(stream)?;
+        stream.write_all(head(STEPS as usize).as_bytes())?;
+        drip(stream, br#"{"teams":[]}"#.iter().copied().chain(std::iter::repeat(b' ')).take(STEPS as usize))
+    })
+}
+
+/// Reads a request whose body is a JSON string, slowly at first, and answers.
+fn take(stream: &mut TcpStream, step: Duration) -> std::io::Result<()> {
+    let mut pauses = std::iter::repeat_n(step, STEPS as usize / 2);
+    let mut piece = vec![0; 64 * 1024];
+    let mut quotes = 0;
+    while quotes < 2 {
+        std::thread::sleep(pauses.next().unwrap_or_default());
+        let length = stream.read(&mut piece)?;
+        if length == 0 {
+            return Ok(());
+        }
+        quotes += piece[..length].split(|byte| *byte == b'"').count() - 1;
+    }
+    stream.write_all(TEAMS.as_bytes())
+}
+
+/// A request with a single attempt.
+fn once() -> Request {
+    Request::post_once("/v1/teams", &"body").unwrap()
+}
+
+#[track_caller]
+fn assert_too_slow<T: std::fmt::Debug>(result: Result<T, Error>) {
+    let failed = result.unwrap_err();
+    assert_eq!(failed.class(), Class::Unavailable, "{failed}");
+    assert!(failed.to_string().contains("too long"), "{failed}");
+}
+
+#[test]
+fn a_dripping_answer_is_given_up_at_its_deadline() {
+    let (http, _) = dripping();
+    let http = http.with_patience(Patience { answer: BRIEF, ..Patience::default() });
+    assert_too_slow(http.json::<MyTeams>(&once(), None));
+    assert_too_slow(http.empty(&once(), None));
+}
+
+#[test]
+fn an_answer_slower_than_the_least_speed_is_given_up_before_its_deadline() {
+    let (http, _) = dripping();
+    let http = http.with_patience(Patience { grace: BRIEF, ..Patience::default() });
+    assert_too_slow(http.json::<MyTeams>(&once(), None));
+    assert_too_slow(http.snippet(&once(), None));
+    let (path, file) = scratch("slow");
+    assert_too_slow(http.download(&once(), None, &file, 1024));
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn an_export_has_its_own_deadline() {
+    let (http, connections) = dripping();
+    let http = http.with_patience(Patience { export: BRIEF, ..Patience::default() });
+    let (path, file) = scratch("endless");
+    assert_too_slow(http.download(&Request::get("/v1/me/export"), None, &file, 1024));
+    assert!(connections.load(Ordering::SeqCst) < 2, "no time is left for another attempt");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_service_that_falls_silent_is_given_up_before_the_deadline() {
+    let silent_at_once = slowly(|stream| {
+        read_head(stream)?;
+        std::thread::sleep(STEP * STEPS);
+        stream.write_all(TEAMS.as_bytes())
+    });
+    let silent_half_way = slowly(|stream| {
+        read_head(stream)?;
+        let (begin, end) = TEAMS.split_at(TEAMS.len() - 3);
+        stream.write_all(begin.as_bytes())?;
+        std::thread::sleep(STEP * STEPS);
+        stream.write_all(end.as_bytes())
+    });
+    let dripping_head = slowly(|stream| {
+        read_head(stream)?;
+        drip(stream, TEAMS.replace("\r\n\r\n", &format!("\r\nX: {}\r\n\r\n", "x".repeat(STEPS as usize))).into_bytes())
+    });
+    for (http, _) in [silent_at_once, silent_half_way, dripping_head] {
+        let http = http.with_patience(Patience { grace: BRIEF, speed: NonZeroU64::MIN, ..Patience::default() });
+        assert_too_slow(http.snippet(&once(), None));
+    }
+}
+
+#[test]
+fn a_service_that_reads_a_body_too_slowly_or_not_at_all_is_given_up() {
+    // More than the buffers of the sockets hold.
+    let request = Request::post_once("/v1/teams", &"x".repeat(32 * 1024 * 1024)).unwrap();
+    let (deaf, _) = slowly(|stream| {
+        std::thread::sleep(STEP * STEPS);
+        take(stream, Duration::ZERO)
+    });
+    let patience = Patience { grace: BRIEF, ..Patience::default() };
+    assert_too_slow(deaf.with_patience(patience).empty(&request, None));
+
+    let (slow, _) = slowly(|stream| take(stream, STEP));
+    let patience = Patience { grace: BRIEF, speed: NonZeroU64::MAX, ..Patience::default() };
+    assert_too_slow(slow.with_patience(patience).empty(&request, None));
+}
+
+#[test]
+fn all_attempts_at_a_request_share_one_deadline() {
+    let (http, connections) = dripping();
+    let http = http.with_patience(Patience { request: BRIEF, ..Patience::default() });
+    assert_too_slow(http.json::<MyTeams>(&Request::get("/v1/teams"), None));
+    assert!(connections.load(Ordering::SeqCst) < 2, "no time is left for another attempt");
+
+    let (http, service) = serve(&[LIMITED_FOR_A_MINUTE, TEAMS]);
+    let http = http.with_patience(Patience { request: Duration::from_secs(50), ..Patience::default() });
+    let limited = http.json::<MyTeams>(&Request::get("/v1/teams"), None).unwrap_err();
+    assert!(matches!(limited, Error::RateLimited { .. }), "{limited}");
+    assert_eq!(service.requests().len(), 1, "the wait exceeds the deadline");
 }

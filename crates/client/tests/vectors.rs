@@ -15,18 +15,22 @@
 
 use std::path::PathBuf;
 
+use osmynt_client::invitation::Code;
 use osmynt_client::keys::Signer;
+use osmynt_client::logs::{self, Receipt, TeamView, verify_snippet};
 use osmynt_client::seal::{self, Key, Prekey, Purpose};
+use osmynt_core::api::{DirectoryUser, LoggedEntry};
+use osmynt_core::names::{Name, Provider};
 use osmynt_core::snippet::{Audience, Base, Header, Kind, Lines, SUITE, padded_length, prefix};
 use osmynt_core::statement::{
     DeviceStatement, HandshakeStatement, InviteProof, PrekeyKind, PrekeyStatement, SnippetStatement, TeamEntry,
     UserEntry,
 };
-use osmynt_core::teamlog::{Policy, Role, Rotation, TeamEvent, UserHead};
+use osmynt_core::teamlog::{Joining, Policy, Role, Rotation, TeamEvent};
 use osmynt_core::userlog::UserEvent;
 use osmynt_core::{
     Bytes, DeviceId, Envelope, Hash, Head, InviteId, Payload, PublicKey, SnippetId, TeamId, Time, Unverified, UserId,
-    b64u, labels,
+    Window, b64u, labels,
 };
 use serde_json::{Value, json};
 
@@ -86,40 +90,72 @@ fn statement<T: Payload>(key: u8, payload: &T) -> Value {
     })
 }
 
-fn user(n: u64) -> UserId {
-    format!("0192f3a4-0000-7000-8000-{n:012x}").parse().unwrap()
-}
-
 fn snippet_id() -> SnippetId {
     "0192f3a4-5b6c-7d8e-9f00-112233445566".parse().unwrap()
 }
 
+/// Somebody: the entries of their log, and what the name in it opens to.
+struct Person {
+    user: UserId,
+    log: Vec<String>,
+    name: Name,
+}
+
+impl Person {
+    /// With a first device, which adds another one if there is one, and signs a name.
+    fn new(first: u8, second: Option<u8>, id: u64, login: &str) -> Self {
+        let own = |user, n| signer(n).sign(&DeviceStatement { user, jwk: *signer(n).public(), iat: NOW }).unwrap();
+        let event = UserEvent::DeviceAdded { device: own(None, first) };
+        let founding = signer(first).sign(&UserEntry { user: None, seq: 0, prev: None, iat: NOW, event }).unwrap();
+        let user = UserId(hash_of::<UserEntry>(&founding));
+        let name = Name { provider: Provider::GitHub, id, login: login.to_owned(), salt: Bytes(bytes(0x5b)) };
+        let mut person = Self { user, log: vec![founding], name };
+        if let Some(second) = second {
+            person.append(first, UserEvent::DeviceAdded { device: own(Some(user), second) });
+        }
+        person.append(first, UserEvent::NameSigned { commitment: person.name.commitment(user) });
+        person
+    }
+
+    fn append(&mut self, by: u8, event: UserEvent) {
+        let (seq, prev) = (self.log.len() as u64, self.log.last().map(|entry| hash_of::<UserEntry>(entry)));
+        let entry = UserEntry { user: Some(self.user), seq, prev, iat: NOW, event };
+        self.log.push(signer(by).sign(&entry).unwrap());
+    }
+
+    fn head(&self) -> Head {
+        Head { seq: self.log.len() as u64 - 1, hash: hash_of::<UserEntry>(self.log.last().unwrap()) }
+    }
+
+    fn json(&self, devices: &[u8]) -> Value {
+        let mut devices: Vec<DeviceId> = devices.iter().map(|n| device(*n)).collect();
+        devices.sort_unstable();
+        let Name { id, login, salt, .. } = &self.name;
+        json!({
+            "user": self.user,
+            "entries": logged::<UserEntry>(&self.log),
+            "head": self.head(),
+            "active devices, ascending": devices,
+            "name": self.name,
+            "name commitment input": format!("osmynt/v1/name\n{}\ngithub\n{id}\n{login}\n{salt}", self.user),
+            "name commitment": self.name.commitment(self.user),
+        })
+    }
+}
+
+fn logged<T: Payload>(entries: &[String]) -> Vec<Value> {
+    entries.iter().map(|entry| json!({ "jws": entry, "received_at": NOW, "hash": hash_of::<T>(entry) })).collect()
+}
+
 /// Two people: Ada with devices 1 and 2, Grace with device 3.
 struct People {
-    ada: Vec<String>,
-    grace: Vec<String>,
+    ada: Person,
+    grace: Person,
 }
 
 impl People {
     fn new() -> Self {
-        let own = |user, n| signer(n).sign(&DeviceStatement { user, jwk: *signer(n).public(), iat: NOW }).unwrap();
-        let entry = |user, n: u8, past: &[String], event| {
-            let prev = past.last().map(|entry| hash_of::<UserEntry>(entry));
-            let seq = past.len() as u64;
-            signer(n).sign(&UserEntry { user, seq, prev, iat: NOW, event }).unwrap()
-        };
-        let mut ada = vec![entry(user(1), 1, &[], UserEvent::DeviceAdded { device: own(user(1), 1) })];
-        ada.push(entry(user(1), 1, &ada, UserEvent::DeviceAdded { device: own(user(1), 2) }));
-        let grace = vec![entry(user(2), 3, &[], UserEvent::DeviceAdded { device: own(user(2), 3) })];
-        Self { ada, grace }
-    }
-
-    fn identity(log: &[String]) -> Hash {
-        hash_of::<UserEntry>(&log[0])
-    }
-
-    fn head(user: UserId, log: &[String]) -> UserHead {
-        UserHead { user, seq: log.len() as u64 - 1, hash: hash_of::<UserEntry>(log.last().unwrap()) }
+        Self { ada: Person::new(1, Some(2), 1815, "ada"), grace: Person::new(3, None, 1906, "Grace-H") }
     }
 }
 
@@ -132,33 +168,40 @@ struct Team {
 const TEAM_KEYS: [[u8; 32]; 2] = [[0x11; 32], [0x22; 32]];
 const NAME: &str = "Compilers & friends";
 
+/// A device of a member, and the key that is sealed to.
+type Recipient = (UserId, u8, u8);
+
 impl Team {
     fn new(people: &People) -> Self {
         let mut team = Self { entries: Vec::new(), envelopes: Vec::new() };
-        let (ada, grace) = (People::identity(&people.ada), People::identity(&people.grace));
-        team.append(
-            1,
-            user(1),
-            TeamEvent::TeamCreated {
-                nonce: Bytes(bytes(0x5a)),
-                identity: ada,
-                policy: Policy { max_epoch_age: 2_592_000 },
-            },
-        );
-        let ada_devices = [(user(1), 1, 31), (user(1), 2, 32)];
-        team.rotate(1, user(1), 1, vec![People::head(user(1), &people.ada)], &ada_devices);
-        team.append(
-            1,
-            user(1),
-            TeamEvent::InviteCreated { key: *signer(9).public(), role: Role::Member, exp: NOW.plus(86_400), uses: 1 },
-        );
+        let People { ada, grace } = people;
+        let policy = Policy { max_epoch_age: 2_592_000, joining: Joining::Invitation };
+        team.append(1, ada.user, TeamEvent::TeamCreated { nonce: Bytes(bytes(0x5a)), policy });
+        let ada_devices = [(ada.user, 1, 31), (ada.user, 2, 32)];
+        team.rotate(1, ada.user, 1, &[ada], &ada_devices);
+        let exp = NOW.plus(259_200);
+        let (key, role) = (*signer(9).public(), Role::Member);
+        team.append(1, ada.user, TeamEvent::InviteCreated { key, role, exp, uses: 1, user: None });
         let invite = InviteId(signer(9).kid());
-        let proof = InviteProof { team: team.id(), invite, user: user(2), identity: grace, iat: NOW };
-        let proof = signer(9).sign(&proof).unwrap();
-        team.append(3, user(2), TeamEvent::MemberJoined { invite, identity: grace, proof });
-        let all = [ada_devices[0], ada_devices[1], (user(2), 3, 33)];
-        team.rotate(3, user(2), 2, vec![People::head(user(2), &people.grace)], &all);
+        let proof = signer(9).sign(&team.proof(people)).unwrap();
+        team.append(3, grace.user, TeamEvent::MemberJoined { invite, proof });
+        let all = [ada_devices[0], ada_devices[1], (grace.user, 3, 33)];
+        team.rotate(3, grace.user, 2, &[ada, grace], &all);
         team
+    }
+
+    fn proof(&self, people: &People) -> InviteProof {
+        InviteProof { team: self.id(), invite: InviteId(signer(9).kid()), user: people.grace.user, iat: NOW }
+    }
+
+    fn code(&self) -> Code {
+        Code {
+            team: self.id(),
+            key: scalar(9).into(),
+            head: Head { seq: 2, hash: hash_of::<TeamEntry>(&self.entries[2]) },
+            origin: "https://osmynt.example".to_owned(),
+            name: NAME.to_owned(),
+        }
     }
 
     fn id(&self) -> TeamId {
@@ -176,7 +219,7 @@ impl Team {
         self.entries.push(signer(author).sign(&entry).unwrap());
     }
 
-    fn rotate(&mut self, author: u8, user: UserId, epoch: u64, heads: Vec<UserHead>, devices: &[(UserId, u8, u8)]) {
+    fn rotate(&mut self, author: u8, user: UserId, epoch: u64, members: &[&Person], devices: &[Recipient]) {
         let team = self.id();
         let key = Key::new(TEAM_KEYS[usize::try_from(epoch).unwrap() - 1]);
         let purpose = Purpose::TeamKey { team, epoch };
@@ -187,9 +230,12 @@ impl Team {
                     .unwrap()
             })
             .collect();
+        let mut members = members.to_vec();
+        members.sort_unstable_by_key(|member| member.user);
         let rotation = Rotation {
             epoch,
-            heads,
+            seqs: members.iter().map(|member| member.head().seq).collect(),
+            heads: labels::head_set(members.iter().map(|member| (member.user, member.head()))),
             devices: labels::device_set(devices.iter().map(|(user, n, _)| (*user, device(*n)))),
             envelopes: labels::envelope_set(&envelopes),
             commitment: key.commitment(&labels::commit_team_key(team, epoch)),
@@ -231,67 +277,121 @@ fn statements(people: &People, team: &Team) -> Value {
                 name: "ada's laptop".to_owned(),
                 iat: NOW,
             }),
-            statement(1, &DeviceStatement { user: user(1), jwk, iat: NOW }),
-            statement(1, &PrekeyStatement { user: user(1), kind: PrekeyKind::Signed, key: *prekey(31).public(), iat: NOW }),
-            statement(9, &InviteProof {
-                team: team.id(),
-                invite: InviteId(signer(9).kid()),
-                user: user(2),
-                identity: People::identity(&people.grace),
+            statement(1, &DeviceStatement { user: None, jwk, iat: NOW }),
+            statement(2, &DeviceStatement { user: Some(people.ada.user), jwk: *signer(2).public(), iat: NOW }),
+            statement(1, &PrekeyStatement {
+                user: people.ada.user,
+                kind: PrekeyKind::Signed,
+                key: *prekey(31).public(),
                 iat: NOW,
             }),
+            statement(9, &team.proof(people)),
         ],
         "verifier of the handshake's challenge": "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
     })
 }
 
 fn user_log(people: &People) -> Value {
-    let entry = |entry: &String| json!({ "jws": entry, "received_at": NOW, "hash": hash_of::<UserEntry>(entry) });
-    let mut devices = vec![device(1), device(2)];
-    devices.sort_unstable();
     json!({
-        "about": "Section 3: a user log of two devices, and one of one device. `received_at` in integer seconds here.",
-        "logs": [
-            {
-                "user": user(1),
-                "entries": people.ada.iter().map(entry).collect::<Vec<_>>(),
-                "identity": People::identity(&people.ada),
-                "active devices, ascending": devices,
-            },
-            {
-                "user": user(2),
-                "entries": people.grace.iter().map(entry).collect::<Vec<_>>(),
-                "identity": People::identity(&people.grace),
-                "active devices, ascending": [device(3)],
-            },
-        ],
+        "about": "Section 3: a user log of two devices, and one of one device. Each ends with a signed name.",
+        "logs": [people.ada.json(&[1, 2]), people.grace.json(&[3])],
     })
 }
 
+fn devices_of(people: &People) -> [(UserId, DeviceId); 3] {
+    [(people.ada.user, device(1)), (people.ada.user, device(2)), (people.grace.user, device(3))]
+}
+
 fn team_log(people: &People, team: &Team) -> Value {
-    let (epoch, devices) = (2, [(user(1), device(1)), (user(1), device(2)), (user(2), device(3))]);
+    let member = |person: &Person, role, since| {
+        (person.user, json!({ "user": person.user, "role": role, "since_epoch": since }))
+    };
+    let mut members = [member(&people.ada, Role::Owner, 1), member(&people.grace, Role::Member, 2)];
+    members.sort_unstable_by_key(|(user, _)| *user);
     json!({
         "about": "Sections 4 to 6: a team that one founds and another joins by invitation. The members' user logs are in user-log.json.",
         "team": team.id(),
-        "entries": team.entries.iter().map(|entry| json!({ "jws": entry, "received_at": NOW, "hash": hash_of::<TeamEntry>(entry) })).collect::<Vec<_>>(),
+        "entries": logged::<TeamEntry>(&team.entries),
         "head": team.head(),
-        "members": [
-            { "user": user(1), "role": "owner", "identity": People::identity(&people.ada), "since_epoch": 1 },
-            { "user": user(2), "role": "member", "identity": People::identity(&people.grace), "since_epoch": 2 },
-        ],
-        "epoch": epoch,
-        "device set hash": labels::device_set(devices),
+        "members, ascending": members.map(|(_, member)| member),
+        "epoch": 2,
+        "heads hash": labels::head_set([(people.ada.user, people.ada.head()), (people.grace.user, people.grace.head())]),
+        "device set hash": labels::device_set(devices_of(people)),
         "empty device set hash": labels::device_set([]),
         "envelope set hash": labels::envelope_set(&team.envelopes[1]),
-        "invitation": {
-            "key": signing_key(9),
-            "link": format!("https://osmynt.example/join#v1.{}", b64u::encode(&serde_json::to_vec(&json!({
-                "team": team.id(),
-                "key": b64u::encode(&scalar(9)),
-                "head": { "seq": 2, "hash": hash_of::<TeamEntry>(&team.entries[2]) },
-                "name": NAME,
-            })).unwrap())),
+        "invitation": invitation(team),
+    })
+}
+
+fn invitation(team: &Team) -> Value {
+    let code = team.code();
+    json!({
+        "key": signing_key(9),
+        "team": code.team,
+        "head": code.head,
+        "origin": code.origin,
+        "name": code.name,
+        "code": *code.write().unwrap(),
+    })
+}
+
+/// What is hashed: the label and the lines, ascending, with line feeds between them.
+fn hashed(label: &str, mut lines: Vec<String>, hash: Hash) -> Value {
+    lines.sort_unstable();
+    lines.insert(0, label.to_owned());
+    assert_eq!(Hash::of(lines.join("\n").as_bytes()), hash);
+    json!({ "lines": lines, "hash": hash })
+}
+
+fn worked_join(people: &People, team: &Team) -> Value {
+    let People { ada, grace } = people;
+    let commit = |entries: &[String], envelopes: &[Envelope]| json!({ "entries": entries, "envelopes": envelopes });
+    let heads = [(ada.user, ada.head()), (grace.user, grace.head())];
+    let mut members = heads.map(|(user, head)| (user, json!({ "user": user, "seq": head.seq })));
+    members.sort_unstable_by_key(|(user, _)| *user);
+    let members = members.map(|(_, member)| member);
+    let envelope_line = |e: &Envelope| {
+        format!("{} {} {} {} {}", e.device, e.prekey, e.suite, b64u::encode(&e.enc), b64u::encode(&e.ct))
+    };
+    let keys = [(31, 1, 0), (32, 1, 0), (31, 2, 1), (32, 2, 1), (33, 2, 1)].map(|(p, epoch, index)| {
+        let id = osmynt_core::KeyId(prekey(p).public().thumbprint());
+        let envelope = team.envelopes[index].iter().find(|envelope| envelope.prekey == id).unwrap();
+        json!({
+            "epoch": epoch,
+            "envelope": envelope,
+            "recipient's prekey": prekey_json(p),
+            "opens to the team key": b64u::encode(&TEAM_KEYS[index]),
+        })
+    });
+    json!({
+        "about": "Section 14: one join from beginning to end. Ada, with devices 1 and 2, founds a team and invites; Grace, with device 3, joins.",
+        "user logs": [ada.json(&[1, 2]), grace.json(&[3])],
+        "1. the founding commit": commit(&team.entries[..2], &team.envelopes[0]),
+        "the team's id: the hash of its first entry": team.id(),
+        "2. the commit that invites": commit(&team.entries[2..3], &[]),
+        "3. the invitation": invitation(team),
+        "4. the proof": statement(9, &team.proof(people)),
+        "5. the joiner's commit": commit(&team.entries[3..], &team.envelopes[1]),
+        "the head after it": team.head(),
+        "what its rotation hashes": {
+            "members, ascending, with the positions of their heads": members,
+            "heads": hashed(
+                "osmynt/v1/heads",
+                heads.iter().map(|(user, Head { seq, hash })| format!("{user} {seq} {hash}")).collect(),
+                labels::head_set(heads),
+            ),
+            "devices": hashed(
+                "osmynt/v1/devices",
+                devices_of(people).iter().map(|(user, device)| format!("{user} {device}")).collect(),
+                labels::device_set(devices_of(people)),
+            ),
+            "envelopes": hashed(
+                "osmynt/v1/envelopes",
+                team.envelopes[1].iter().map(envelope_line).collect(),
+                labels::envelope_set(&team.envelopes[1]),
+            ),
         },
+        "6. what the envelopes open to": keys,
     })
 }
 
@@ -332,7 +432,7 @@ fn team_keys(team: &Team) -> Value {
     json!({ "about": "Section 5: the keys of the team in team-log.json.", "team": team.id(), "epochs": epochs })
 }
 
-fn snippets(team: &Team) -> Value {
+fn snippets(people: &People, team: &Team) -> Value {
     let content = b"fn main() {\n    println!(\"hello\");\n}\n";
     let header = Header {
         kind: Kind::Code,
@@ -358,13 +458,14 @@ fn snippets(team: &Team) -> Value {
         })
         .into();
     envelopes.sort_unstable_by_key(|envelope| envelope.device);
-    let to_grace = Audience::Members { epoch: 2, members: vec![user(2)], envelopes };
-    let example = |audience: Audience, exp| {
+    let to_grace =
+        Audience::Members { epoch: 2, members: vec![people.grace.user], envelopes: labels::envelope_set(&envelopes) };
+    let example = |audience: Audience, envelopes: &[Envelope], exp| {
         let said = SnippetStatement {
             suite: SUITE.to_owned(),
             team: team.id(),
             snippet: snippet_id(),
-            user: user(1),
+            user: people.ada.user,
             audience,
             nonce: sealed.nonce,
             header: sealed.header.clone(),
@@ -376,8 +477,8 @@ fn snippets(team: &Team) -> Value {
             exp,
         };
         let compact = signer(1).sign(&said).unwrap();
-        let container = [prefix(&compact).unwrap(), sealed.ciphertext.clone()].concat();
-        json!({ "statement": compact, "container": b64u::encode(&container) })
+        let container = [prefix(&compact, envelopes).unwrap(), sealed.ciphertext.clone()].concat();
+        json!({ "statement": compact, "envelopes": envelopes, "container": b64u::encode(&container) })
     };
     json!({
         "about": "Section 7: one content, shared with the team of team-log.json, and with its second member alone.",
@@ -392,9 +493,35 @@ fn snippets(team: &Team) -> Value {
         "envelope label, from device 1 to device 3": labels::envelope_content_key(
             team.id(), snippet_id(), device(1), device(3), osmynt_core::KeyId(prekey(33).public().thumbprint())),
         "recipient's prekey": prekey_json(33),
-        "to the team": example(to_team, None),
-        "to one member": example(to_grace, Some(NOW.plus(3600))),
+        "to the team": example(to_team, &[], None),
+        "to one member": example(to_grace, &envelopes, Some(NOW.plus(3600))),
     })
+}
+
+/// The examples obey the rules, so that whoever implements these can try them on the examples.
+#[test]
+fn the_published_examples_verify() {
+    let people = People::new();
+    let team = Team::new(&people);
+    let window = Window::receiving(NOW);
+    let entries = |log: &[String]| -> Vec<LoggedEntry> {
+        log.iter().map(|jws| LoggedEntry { jws: jws.clone(), received_at: NOW }).collect()
+    };
+    let mut directory = logs::People::default();
+    for Person { user, log, name } in [&people.ada, &people.grace] {
+        let said = DirectoryUser { user: *user, log: entries(log), name: Some(name.clone()), prekeys: Vec::new() };
+        directory.add(said, None, &window).unwrap();
+        assert_eq!(directory.user(*user).unwrap().name(), Some(name));
+    }
+    let view = TeamView::begin(team.id(), &entries(&team.entries), &directory, &window).unwrap();
+    assert!(view.ends_at(team.head()).unwrap());
+    let snippets = snippets(&people, &team);
+    for to in ["to the team", "to one member"] {
+        let compact = snippets[to]["statement"].as_str().unwrap();
+        let receipt = Receipt { received_at: Some(NOW), now: NOW };
+        verify_snippet(&view, &directory, compact, Some(snippet_id()), receipt).unwrap();
+    }
+    assert_eq!(Code::read(&team.code().write().unwrap()).unwrap(), team.code());
 }
 
 #[test]
@@ -408,7 +535,8 @@ fn the_published_examples_are_what_this_code_makes() {
         ("user-log", user_log(&people)),
         ("team-log", team_log(&people, &team)),
         ("team-keys", team_keys(&team)),
-        ("snippets", snippets(&team)),
+        ("snippets", snippets(&people, &team)),
+        ("join", worked_join(&people, &team)),
     ] {
         let path = folder.join(format!("{name}.json"));
         let made = format!("{value:#}\n");

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::teamlog::{Policy, Role};
-use crate::{Bytes, Code, DeviceId, Envelope, Hash, Head, InviteId, Refusal, SnippetId, TeamId, Time, UserId};
+use crate::names::Name;
+use crate::teamlog::Role;
+use crate::{AccountId, Bytes, Code, DeviceId, Envelope, Head, Refusal, SnippetId, TeamId, Time, UserId};
 
 macro_rules! body {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field:meta])* $member:ident: $type:ty,)* })*) => {$(
@@ -40,17 +41,24 @@ body! {
     /// `GET /v1/me`
     Me {
         /// Who is signed in.
-        user: Profile,
+        account: Account,
         /// With which device.
         device: MyDevice,
-        /// The user log; none while it is empty.
-        log: Option<UserLogHead>,
+        /// The last entry of the device's user's log; none while the device is in no log.
+        head: Option<Head>,
+        /// The account's user, for a device that is in no log: what starting over would leave behind. None if the account
+        /// has no user yet.
+        other: Option<OtherUser>,
+        /// Erasures that were asked for: of the device's own user, or of another of the account's.
+        erasures: Vec<Erasure>,
     }
 
-    /// What the identity provider says of a user. Nothing of it is verified.
-    Profile {
-        /// Our id.
-        id: UserId,
+    /// An account, as the identity provider describes it. Nothing of it is verified.
+    Account {
+        /// The service's id.
+        id: AccountId,
+        /// The identity provider's number of it.
+        github_id: u64,
         /// Login name at the identity provider.
         login: String,
         /// Display name.
@@ -63,16 +71,56 @@ body! {
     MyDevice {
         /// Which.
         id: DeviceId,
-        /// Whether it is active in the user's log.
+        /// In whose log it stands; none if it is in none yet.
+        user: Option<UserId>,
+        /// Whether it is active there.
         active: bool,
+    }
+
+    /// A user of the account whom the device does not speak for.
+    OtherUser {
+        /// Who.
+        user: UserId,
+        /// How many active devices they have.
+        devices: u64,
+        /// Their teams, ascending.
+        teams: Vec<OtherTeam>,
+    }
+
+    /// A team of a user whom the device does not speak for.
+    OtherTeam {
+        /// Which.
+        team: TeamId,
+        /// Their role; none if they wait to be confirmed.
+        role: Option<Role>,
+        /// How many other members there are.
+        others: u64,
+        /// Whether another member is an owner.
+        other_owner: bool,
+    }
+
+    /// The erasure of a user of the account that was asked for.
+    Erasure {
+        /// Whom.
+        user: UserId,
+        /// When it was asked for.
+        asked_at: Time,
+        /// When it is done, unless one of the user's devices objects.
+        due_at: Time,
+    }
+
+    /// `POST /v1/me/erasures`
+    AskErasure {
+        /// Whom: a former user of the account.
+        user: UserId,
     }
 
     /// Where a user log stands.
     UserLogHead {
+        /// Whose.
+        user: UserId,
         /// The last entry.
         head: Head,
-        /// The user's identity.
-        identity: Hash,
     }
 
     /// An entry of a log with its time of receipt.
@@ -80,7 +128,6 @@ body! {
         /// The entry, as it was signed.
         jws: String,
         /// When the service received it.
-        #[serde(with = "crate::time::rfc3339")]
         received_at: Time,
     }
 
@@ -90,6 +137,10 @@ body! {
         entries: Vec<LoggedEntry>,
         /// The last entry of the log; none while it is empty.
         head: Option<Head>,
+        /// What the last `name.signed` opens to; none if there is none.
+        name: Option<Name>,
+        /// The signed prekeys of the active devices: `osmynt-prekey+jws`.
+        prekeys: Vec<String>,
     }
 
     /// `POST /v1/me/log`
@@ -98,6 +149,10 @@ body! {
         entries: Vec<String>,
         /// One `osmynt-prekey+jws` for each device that they add.
         prekeys: Vec<String>,
+        /// What each `name.signed` among them opens to, in their order.
+        names: Vec<Name>,
+        /// Whether a log may be founded although the account has a user.
+        start_over: bool,
     }
 
     /// `GET /v1/me/sessions`
@@ -115,13 +170,10 @@ body! {
         /// What the device called itself when it signed in.
         name: String,
         /// When it signed in.
-        #[serde(with = "crate::time::rfc3339")]
         created_at: Time,
         /// When it got its present tokens.
-        #[serde(with = "crate::time::rfc3339")]
         refreshed_at: Time,
         /// When it ends at the latest.
-        #[serde(with = "crate::time::rfc3339")]
         expires_at: Time,
         /// Whether it is the one that asks.
         current: bool,
@@ -138,7 +190,6 @@ body! {
     /// Something that happened to the caller's account.
     AccountEvent {
         /// When.
-        #[serde(with = "crate::time::rfc3339")]
         at: Time,
         /// What.
         r#type: AccountEventType,
@@ -178,61 +229,12 @@ body! {
         teams: Vec<MyTeam>,
     }
 
-    /// A team of the caller's.
+    /// A team of the caller's. Everything else about it is in its log.
     MyTeam {
         /// Which.
         team: TeamId,
-        /// The caller's role.
-        role: Role,
-        /// Its epoch.
-        epoch: u64,
-    }
-
-    /// `GET /v1/teams/{team}`
-    Team {
-        /// Which.
-        team: TeamId,
-        /// Its log's last entry.
-        head: Head,
-        /// Its epoch.
-        epoch: u64,
-        /// Whether somebody has to rotate before anybody can share.
-        stale: bool,
-        /// Its policy.
-        policy: Policy,
-        /// Its members, ascending by user.
-        members: Vec<TeamMember>,
-        /// Its open invitations, ascending by id.
-        invites: Vec<OpenInvite>,
-    }
-
-    /// A member of a team.
-    TeamMember {
-        /// Who.
-        user: UserId,
-        /// With which identity.
-        identity: Hash,
-        /// In which role.
-        role: Role,
-        /// Login name at the identity provider; not verified.
-        login: String,
-        /// Display name; not verified.
-        name: Option<String>,
-        /// Picture; not verified.
-        avatar_url: Option<String>,
-    }
-
-    /// An invitation that is open.
-    OpenInvite {
-        /// Which.
-        invite: InviteId,
-        /// The role of those who join by it.
-        role: Role,
-        /// When it ends.
-        #[serde(with = "crate::time::rfc3339")]
-        exp: Time,
-        /// How many may still join by it.
-        uses_left: u32,
+        /// Whether the caller waits to be confirmed.
+        pending: bool,
     }
 
     /// `GET /v1/teams/{team}/log`
@@ -257,7 +259,9 @@ body! {
         user: UserId,
         /// The whole user log.
         log: Vec<LoggedEntry>,
-        /// The signed prekeys of the active devices: `osmynt-prekey+jws`.
+        /// What the last `name.signed` opens to; none if there is none, or if it was erased.
+        name: Option<Name>,
+        /// The prekeys of the active devices: `osmynt-prekey+jws`.
         prekeys: Vec<String>,
     }
 
@@ -282,7 +286,6 @@ body! {
         /// Which.
         snippet: SnippetId,
         /// When it was admitted.
-        #[serde(with = "crate::time::rfc3339")]
         received_at: Time,
     }
 
@@ -298,8 +301,9 @@ body! {
     ListedSnippet {
         /// Its `osmynt-snippet+jws`.
         statement: String,
+        /// Those of its envelopes that are for the caller's devices.
+        envelopes: Vec<Envelope>,
         /// When it was admitted.
-        #[serde(with = "crate::time::rfc3339")]
         received_at: Time,
     }
 
@@ -355,7 +359,7 @@ pub struct Tokens {
     /// Seconds until that ends: with the session.
     pub refresh_expires_in: u64,
     /// Who signed in.
-    pub user: UserId,
+    pub account: AccountId,
 }
 
 /// What can happen to an account.
@@ -374,8 +378,14 @@ pub enum AccountEventType {
     DeviceAdded,
     /// A device was revoked.
     DeviceRevoked,
-    /// The account was started over with this device.
-    IdentityReset,
+    /// The account was started over: the device founded another user.
+    StartedOver,
+    /// The erasure of a former user was asked for.
+    ErasureAsked,
+    /// That was withdrawn, or one of the user's devices objected.
+    ErasureWithdrawn,
+    /// A former user was erased.
+    Erased,
 }
 
 impl From<&Refusal> for Problem {

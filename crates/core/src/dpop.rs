@@ -5,12 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::jws::{self, ALG, Compact, Verifier};
 use crate::limits::{PROOF_BYTES, PROOF_ID_BYTES, PROOF_SKEW};
-use crate::{Code, DeviceId, Hash, PublicKey, Refusal, Result, Time, b64u};
+use crate::{Code, DeviceId, Hash, PublicKey, Refusal, Result, Time};
 
 /// The `typ` in the header of a proof.
 pub const TYP: &str = "dpop+jwt";
-const ALG: &str = "ES256";
 
 /// What a proof says (RFC 9449 section 4.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,10 +32,7 @@ pub struct Proof {
 /// The string that the device signs: `header.payload`. The proof is this, a dot, and b64u of r ‖ s.
 pub fn signing_input(key: &PublicKey, proof: &Proof) -> Result<String> {
     let header = Header { typ: TYP.to_owned(), alg: ALG.to_owned(), jwk: *key };
-    let json = |value: serde_json::Result<Vec<u8>>| {
-        value.map(|bytes| b64u::encode(&bytes)).map_err(|_| Refusal::invalid("the proof cannot be written as JSON"))
-    };
-    Ok(format!("{}.{}", json(serde_json::to_vec(&header))?, json(serde_json::to_vec(proof))?))
+    jws::signing_input(&header, proof)
 }
 
 /// A proof that is well formed. Nobody has checked its signature yet.
@@ -58,41 +55,34 @@ impl<'a> UnverifiedProof<'a> {
         if compact.len() > PROOF_BYTES {
             return None;
         }
-        let (signed, signature) = compact.rsplit_once('.')?;
-        let (header, payload) = signed.split_once('.')?;
-        let Header { typ, alg, jwk } = serde_json::from_slice(&b64u::decode(header).ok()?).ok()?;
-        let proof: Proof = serde_json::from_slice(&b64u::decode(payload).ok()?).ok()?;
+        let parts = Compact::parse(compact).ok()?;
+        let Header { typ, alg, jwk } = serde_json::from_slice(&parts.header).ok()?;
+        let proof: Proof = serde_json::from_slice(&parts.payload).ok()?;
         let jti = proof.jti.as_bytes();
         let fits = typ == TYP
             && alg == ALG
             && (1..=PROOF_ID_BYTES).contains(&jti.len())
             && jti.iter().all(u8::is_ascii_graphic);
-        let signature = b64u::decode_array(signature).ok()?;
-        fits.then_some(Self { signed, signature, key: jwk, proof })
+        fits.then_some(Self { signed: parts.signed, signature: parts.signature, key: jwk, proof })
+    }
+
+    /// What is said. Not to be trusted: nobody has checked who said it.
+    pub const fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
+    /// Checks the signature with the key in the header. Gives the proof and the device that made it.
+    pub async fn verify<V: Verifier>(self, verifier: &V) -> Result<(Proof, DeviceId), V::Error> {
+        if verifier.es256(&self.key, self.signed.as_bytes(), &self.signature).await? {
+            Ok((self.proof, DeviceId(self.key.thumbprint())))
+        } else {
+            Err(unauthenticated("The signature of the proof does not match.").into())
+        }
     }
 
     /// The key that is said to have signed.
     pub const fn key(&self) -> &PublicKey {
         &self.key
-    }
-
-    /// The received bytes that are signed.
-    pub const fn signing_input(&self) -> &[u8] {
-        self.signed.as_bytes()
-    }
-
-    /// r ‖ s.
-    pub const fn signature(&self) -> &[u8; 64] {
-        &self.signature
-    }
-
-    /// The proof and the device that made it, once the platform's ES256 has said whether the signature fits.
-    pub fn verified(self, signature_fits: bool) -> Result<(Proof, DeviceId)> {
-        if signature_fits {
-            Ok((self.proof, DeviceId(self.key.thumbprint())))
-        } else {
-            Err(unauthenticated("The signature of the proof does not fit."))
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Identifiers. Each is its own type, so that one can never stand where another belongs.
 
+use core::cmp::Ordering;
 use core::fmt;
 use core::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -10,9 +11,30 @@ use uuid::Uuid;
 use crate::{Bytes, Refusal, Result, b64u};
 
 /// A SHA-256 digest, written as b64u: 43 characters.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+///
+/// Ordered as that text is, like everything in the protocol: as SQL and JavaScript sort it without being told how.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Hash(Bytes<32>);
+
+impl Ord for Hash {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let pairs = || self.as_bytes().iter().zip(other.as_bytes());
+        // Text differs first where the first bits do. The three bytes that a group of four characters stands for are enough.
+        let Some(at) = pairs().position(|(a, b)| a != b) else { return Ordering::Equal };
+        let group = |hash: &Self| {
+            let start = at.saturating_sub(at.checked_rem(3).unwrap_or_default());
+            b64u::encode(hash.as_bytes().get(start..start.saturating_add(3).min(32)).unwrap_or_default())
+        };
+        group(self).cmp(&group(other))
+    }
+}
+
+impl PartialOrd for Hash {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Hash {
     /// The digest of some bytes.
@@ -85,6 +107,10 @@ hash_id! {
     TeamId
 }
 hash_id! {
+    /// A user: the hash of the first entry of their log.
+    UserId
+}
+hash_id! {
     /// A device: the RFC 7638 thumbprint of its signing key.
     DeviceId
 }
@@ -154,8 +180,8 @@ macro_rules! uuid_id {
 }
 
 uuid_id! {
-    /// A user, as the service numbers them.
-    UserId, |uuid| !uuid.is_nil(), "expected a user id: a UUID in lower case with hyphens"
+    /// An account at the service, as the service numbers it.
+    AccountId, |uuid| !uuid.is_nil(), "expected an account id: a UUID in lower case with hyphens"
 }
 uuid_id! {
     /// A snippet, numbered by the client that made it: a UUID of version 7.
@@ -189,6 +215,20 @@ mod tests {
             "",
         ] {
             assert!(other.parse::<SnippetId>().is_err(), "{other:?} must be refused");
+        }
+    }
+
+    #[test]
+    fn hashes_are_ordered_as_their_text_is() {
+        let hashes: Vec<Hash> = (0..400_u32).map(|n| Hash::of(&n.to_be_bytes())).collect();
+        let last_byte = |byte| Hash::from_bytes(core::array::from_fn(|at| if at == 31 { byte } else { 7 }));
+        let near: Vec<Hash> = (0..=255).map(last_byte).collect();
+        for hashes in [hashes, near] {
+            let mut by_hash = hashes.clone();
+            by_hash.sort_unstable();
+            let mut by_text = hashes;
+            by_text.sort_unstable_by_key(Hash::to_string);
+            assert_eq!(by_hash, by_text);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The labelled strings of section 1: they bind keys, envelopes and ciphertexts to what they are for, so that
 //! one can never be taken for another. Fields hold no line feed, hence no two different inputs give one string.
 
-use crate::{DeviceId, Envelope, Hash, KeyId, SnippetId, TeamId, UserId};
+use crate::{Bytes, DeviceId, Envelope, Hash, Head, KeyId, SnippetId, TeamId, UserId, b64u};
 
 /// HKDF `info` of a team key's commitment.
 pub fn commit_team_key(team: TeamId, epoch: u64) -> String {
@@ -49,6 +49,16 @@ pub fn snippet_header(team: TeamId, snippet: SnippetId) -> String {
     format!("osmynt/v1/snippet\nheader\n{team}\n{snippet}")
 }
 
+/// Commitment to a name (section 3): SHA-256 of who is named so by which provider, and a salt of 32 bytes.
+pub fn name(user: UserId, provider: &str, id: u64, login: &str, salt: &Bytes<32>) -> Hash {
+    Hash::of(format!("osmynt/v1/name\n{user}\n{provider}\n{id}\n{login}\n{salt}").as_bytes())
+}
+
+/// Hash of the members' user-log heads (section 5). The order of the input does not matter.
+pub fn head_set(heads: impl IntoIterator<Item = (UserId, Head)>) -> Hash {
+    set("osmynt/v1/heads", heads.into_iter().map(|(user, Head { seq, hash })| format!("{user} {seq} {hash}")))
+}
+
 /// Hash of a device set (section 5). The order of the input does not matter.
 pub fn device_set(devices: impl IntoIterator<Item = (UserId, DeviceId)>) -> Hash {
     set("osmynt/v1/devices", devices.into_iter().map(|(user, device)| format!("{user} {device}")))
@@ -56,7 +66,10 @@ pub fn device_set(devices: impl IntoIterator<Item = (UserId, DeviceId)>) -> Hash
 
 /// Hash of an envelope set (section 5). The order of the input does not matter.
 pub fn envelope_set<'a>(envelopes: impl IntoIterator<Item = &'a Envelope>) -> Hash {
-    let line = |e: &Envelope| format!("{} {} {} {}", e.device, e.prekey, e.enc, e.ct);
+    let line = |e: &Envelope| {
+        let (enc, ct) = (b64u::encode(&e.enc), b64u::encode(&e.ct));
+        format!("{} {} {} {enc} {ct}", e.device, e.prekey, e.suite)
+    };
     set("osmynt/v1/envelopes", envelopes.into_iter().map(line))
 }
 

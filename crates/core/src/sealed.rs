@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, DeviceId, KeyId, b64u};
+use crate::{Bytes, DeviceId, KeyId, Refusal, Result, b64u};
 
 /// AES-256-GCM under a key that the context names: a 12-byte nonce, and ciphertext with its 16-byte tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,13 @@ impl SealedBox {
     }
 }
 
+/// The one suite of this version for envelopes: DHKEM(P-256, HKDF-SHA256), HKDF-SHA256, AES-256-GCM (RFC 9180).
+pub const ENVELOPE_SUITE: &str = "P256-HKDF-SHA256-A256GCM";
+/// Bytes of `enc` in that suite: an uncompressed P-256 point.
+const ENC_BYTES: usize = 65;
+/// Bytes of `ct` in that suite: a key of 32 bytes and the tag.
+const CT_BYTES: usize = 48;
+
 /// A 32-byte key sealed to one device with HPKE (RFC 9180), base mode (section 5).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,8 +42,25 @@ pub struct Envelope {
     pub device: DeviceId,
     /// Which of the recipient's keys it is sealed to.
     pub prekey: KeyId,
-    /// The encapsulated key: an uncompressed P-256 point.
-    pub enc: Bytes<65>,
-    /// The sealed key and its tag.
-    pub ct: Bytes<48>,
+    /// Which algorithms sealed it, see [`ENVELOPE_SUITE`]. A reader leaves out an envelope of a suite that it does not know.
+    pub suite: String,
+    /// The encapsulated key; its length follows from the suite.
+    #[serde(with = "b64u::vec")]
+    pub enc: Vec<u8>,
+    /// The sealed key and its tag; its length follows from the suite.
+    #[serde(with = "b64u::vec")]
+    pub ct: Vec<u8>,
+}
+
+impl Envelope {
+    /// Refuses (`invalid-request`) a suite that this version does not know, and parts whose length is not the suite's.
+    pub fn check(&self) -> Result<()> {
+        if self.suite != ENVELOPE_SUITE {
+            return Err(Refusal::invalid("an envelope names a suite that this version does not know"));
+        }
+        if self.enc.len() != ENC_BYTES || self.ct.len() != CT_BYTES {
+            return Err(Refusal::invalid("an envelope's `enc` has 65 bytes and its `ct` 48, as its suite says"));
+        }
+        Ok(())
+    }
 }

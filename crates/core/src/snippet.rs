@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{SNIPPET_CIPHERTEXT_BYTES, STATEMENT_BYTES};
-use crate::{Code, Envelope, Refusal, Result, SealedBox, UserId};
+#[cfg(doc)]
+use crate::labels;
+use crate::limits::{SNIPPET_CIPHERTEXT_BYTES, SNIPPET_ENVELOPES_BYTES, STATEMENT_BYTES};
+use crate::{Code, Envelope, Hash, Refusal, Result, SealedBox, UserId};
 
 /// The media type of a snippet.
 pub const MEDIA_TYPE: &str = "application/vnd.osmynt.snippet";
-/// The one suite of this version.
-pub const SUITE: &str = "P256-HKDF-SHA256-A256GCM";
+/// The one suite of this version for header and content: AES-256-GCM.
+pub const SUITE: &str = "A256GCM";
 /// Content shorter than this is padded to it.
 pub const SMALLEST_PADDED: u64 = 256;
 
@@ -29,8 +31,8 @@ pub enum Audience {
         epoch: u64,
         /// The named members, ascending, without the author.
         members: Vec<UserId>,
-        /// The content key, sealed to each device; ascending by device.
-        envelopes: Vec<Envelope>,
+        /// Hash of the set of envelopes that stand beside the statement, see [`labels::envelope_set`].
+        envelopes: Hash,
     },
 }
 
@@ -43,9 +45,9 @@ impl Audience {
     }
 }
 
-/// What people want to know of a snippet before they open it. Sealed, and padded with spaces.
+/// What people want to know of a snippet before they open it. Sealed, and padded with spaces. Members that this version does
+/// not know are ignored, so that it can grow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Header {
     /// What the content is.
     pub kind: Kind,
@@ -85,7 +87,6 @@ pub enum Kind {
 
 /// A range of lines: 1-based, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Lines {
     /// The first.
     pub from: u64,
@@ -95,7 +96,6 @@ pub struct Lines {
 
 /// The committed state that a piece of code was made on: what a three-way merge starts from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Base {
     /// Git's object id of the whole file, in hexadecimal.
     pub blob: String,
@@ -107,39 +107,74 @@ pub struct Base {
     pub to: Option<u64>,
 }
 
-/// Splits a snippet into its statement and its ciphertext. `invalid-request` when it is cut short,
-/// `too-large` over the limits of section 12.
-pub fn split(snippet: &[u8]) -> Result<(&str, &[u8])> {
-    let cut_short = || Refusal::invalid("the snippet is cut short");
-    let (length, rest) = snippet.split_at_checked(4).ok_or_else(cut_short)?;
-    let length = statement_length(length.try_into().map_err(|_| cut_short())?)?;
-    let (statement, ciphertext) = rest.split_at_checked(length).ok_or_else(cut_short)?;
-    if ciphertext.len() as u64 > SNIPPET_CIPHERTEXT_BYTES {
-        return Err(Refusal::new(Code::TooLarge, "a snippet has at most 10 MiB of content"));
-    }
-    let statement = core::str::from_utf8(statement).map_err(|_| Refusal::invalid("the statement is not text"))?;
-    Ok((statement, ciphertext))
+/// A snippet on the wire or in a file (section 7): each of the first two parts is preceded by its length, 4 bytes,
+/// big-endian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Container<'a> {
+    /// The `osmynt-snippet+jws`.
+    pub statement: &'a str,
+    /// JSON: an array of [`Envelope`]. Empty for a snippet to the team.
+    pub envelopes: &'a [u8],
+    /// The sealed content.
+    pub ciphertext: &'a [u8],
 }
 
-/// Reads the first four bytes of a snippet: how many bytes of statement follow. `too-large` over 64 KiB,
-/// `invalid-request` when there are none.
-pub fn statement_length(bytes: [u8; 4]) -> Result<usize> {
-    if bytes == [0; 4] {
-        return Err(Refusal::invalid("a snippet begins with its statement"));
+impl<'a> Container<'a> {
+    /// Splits a snippet. `invalid-request` when it is cut short, `too-large` over the limits of section 12.
+    pub fn split(snippet: &'a [u8]) -> Result<Self> {
+        let (statement, rest) = part(snippet, STATEMENT_BYTES)?;
+        let (envelopes, ciphertext) = part(rest, SNIPPET_ENVELOPES_BYTES)?;
+        if statement.is_empty() {
+            return Err(Refusal::invalid("a snippet begins with its statement"));
+        }
+        if ciphertext.len() as u64 > SNIPPET_CIPHERTEXT_BYTES {
+            return Err(Refusal::new(Code::TooLarge, "a snippet has at most 10 MiB of content"));
+        }
+        let statement = core::str::from_utf8(statement).map_err(|_| Refusal::invalid("the statement is not text"))?;
+        Ok(Self { statement, envelopes, ciphertext })
     }
+
+    /// The envelopes, parsed. `invalid-request` if they are no JSON array of envelopes.
+    pub fn envelopes(&self) -> Result<Vec<Envelope>> {
+        parse_envelopes(self.envelopes)
+    }
+}
+
+/// Parses the envelopes of a snippet; nothing stands for none.
+pub fn parse_envelopes(json: &[u8]) -> Result<Vec<Envelope>> {
+    if json.is_empty() {
+        return Ok(Vec::new());
+    }
+    serde_json::from_slice(json).map_err(|_| Refusal::invalid("a snippet's envelopes are a JSON array of envelopes"))
+}
+
+/// Reads the length of the next part of a snippet. `too-large` over `limit`.
+pub fn part_length(bytes: [u8; 4], limit: usize) -> Result<usize> {
     usize::try_from(u32::from_be_bytes(bytes))
         .ok()
-        .filter(|length| *length <= STATEMENT_BYTES)
-        .ok_or_else(|| Refusal::new(Code::TooLarge, "a statement has at most 64 KiB"))
+        .filter(|length| *length <= limit)
+        .ok_or_else(|| Refusal::new(Code::TooLarge, format!("this part of a snippet has at most {limit} bytes")))
 }
 
-/// What stands before the ciphertext: the statement's length and the statement. `too-large` over 64 KiB.
-pub fn prefix(statement: &str) -> Result<Vec<u8>> {
-    let length = u32::try_from(statement.len())
-        .ok()
-        .filter(|_| statement.len() <= STATEMENT_BYTES)
-        .ok_or_else(|| Refusal::new(Code::TooLarge, "a statement has at most 64 KiB"))?;
-    Ok([&length.to_be_bytes(), statement.as_bytes()].concat())
+/// What stands before the ciphertext: statement and envelopes, each after its length. `too-large` over their limits.
+pub fn prefix(statement: &str, envelopes: &[Envelope]) -> Result<Vec<u8>> {
+    let json = if envelopes.is_empty() { Vec::new() } else { serde_json::to_vec(envelopes).unwrap_or_default() };
+    let mut prefix = Vec::with_capacity(json.len().saturating_add(statement.len()).saturating_add(8));
+    for (part, limit) in [(statement.as_bytes(), STATEMENT_BYTES), (json.as_slice(), SNIPPET_ENVELOPES_BYTES)] {
+        let length = u32::try_from(part.len())
+            .ok()
+            .filter(|_| part.len() <= limit)
+            .ok_or_else(|| Refusal::new(Code::TooLarge, format!("this part of a snippet has at most {limit} bytes")))?;
+        prefix.extend_from_slice(&length.to_be_bytes());
+        prefix.extend_from_slice(part);
+    }
+    Ok(prefix)
+}
+
+fn part(bytes: &[u8], limit: usize) -> Result<(&[u8], &[u8])> {
+    let cut_short = || Refusal::invalid("the snippet is cut short");
+    let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(cut_short)?;
+    rest.split_at_checked(part_length(*length, limit)?).ok_or_else(cut_short)
 }
 
 /// The length that content of `length` bytes is padded to: Padmé (Nikitin et al., "Reducing Metadata Leakage
@@ -189,18 +224,22 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_split_panic(bytes: Vec<u8>) {
-            let _ = split(&bytes);
+        fn no_bytes_make_splitting_panic(bytes: Vec<u8>) {
+            let _ = Container::split(&bytes);
         }
     }
 
     #[test]
     fn a_snippet_splits_where_it_was_joined() {
-        let mut snippet = prefix("a.b.c").unwrap();
-        assert_eq!(snippet, b"\0\0\0\x05a.b.c");
+        let mut snippet = prefix("a.b.c", &[]).unwrap();
+        assert_eq!(snippet, b"\0\0\0\x05a.b.c\0\0\0\0");
         snippet.extend_from_slice(b"rest");
-        assert_eq!(split(&snippet).unwrap(), ("a.b.c", &b"rest"[..]));
-        assert_eq!(split(&snippet[..8]).unwrap_err().code, Code::InvalidRequest);
-        assert_eq!(split(b"\0\x02\0\0").unwrap_err().code, Code::TooLarge);
+        let split = Container::split(&snippet).unwrap();
+        assert_eq!((split.statement, split.envelopes, split.ciphertext), ("a.b.c", &b""[..], &b"rest"[..]));
+        for cut in [3, 8, 9, 12] {
+            assert_eq!(Container::split(&snippet[..cut]).unwrap_err().code, Code::InvalidRequest, "{cut}");
+        }
+        assert_eq!(Container::split(b"\0\x02\0\0").unwrap_err().code, Code::TooLarge);
+        assert_eq!(Container::split(b"\0\0\0\0\0\0\0\0").unwrap_err().code, Code::InvalidRequest);
     }
 }

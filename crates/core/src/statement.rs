@@ -1,14 +1,14 @@
 //! Signed statements (section 2): JWS in compact serialization, ES256, one `typ` per kind.
 //!
-//! An outside string becomes an [`Unverified`] statement by parsing, and a [`Verified`] one when the platform's
-//! ES256 has spoken. Rules take `Verified` statements only, so a signature check cannot be forgotten.
+//! An outside string becomes an [`Unverified`] statement by parsing, and a [`Verified`] one by [`Unverified::verify`], which
+//! is the only place that checks a signature. Rules take `Verified` statements only, so a check cannot be forgotten. What
+//! was verified once and comes back from trusted storage says so: [`Verified::stored`].
 
 use core::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::b64u;
-use crate::limits::STATEMENT_BYTES;
+use crate::jws::{self, ALG, Compact, Verifier};
 use crate::snippet::Audience;
 use crate::teamlog::TeamEvent;
 use crate::userlog::UserEvent;
@@ -21,15 +21,14 @@ use crate::{
 pub trait Payload: Serialize + DeserializeOwned {
     /// The `typ` in the header.
     const TYP: &'static str;
+    /// Bytes that a statement of this kind has at most in compact serialization.
+    const LIMIT: usize;
 }
 
 /// The string that a signer signs: `header.payload`. The statement is this, a dot, and b64u of r ‖ s.
 pub fn signing_input<T: Payload>(kid: Hash, payload: &T) -> Result<String> {
     let header = Header { alg: ALG.to_owned(), typ: T::TYP.to_owned(), kid };
-    let json = |value: serde_json::Result<Vec<u8>>| {
-        value.map(|bytes| b64u::encode(&bytes)).map_err(|_| Refusal::invalid("the statement cannot be written as JSON"))
-    };
-    Ok(format!("{}.{}", json(serde_json::to_vec(&header))?, json(serde_json::to_vec(payload))?))
+    jws::signing_input(&header, payload)
 }
 
 /// A statement that is well formed. Nobody has checked its signature yet.
@@ -45,16 +44,15 @@ pub struct Unverified<T> {
 impl<T: Payload> Unverified<T> {
     /// Parses the compact serialization.
     ///
-    /// `too-large` over 64 KiB; `invalid-request` for another `alg` or `typ`, unknown or repeated members,
+    /// `too-large` over [`Payload::LIMIT`]; `invalid-request` for another `alg` or `typ`, unknown or repeated members,
     /// non-canonical base64url, and whatever else is not as in section 2.
     pub fn parse(compact: &str) -> Result<Self> {
-        if compact.len() > STATEMENT_BYTES {
-            return Err(Refusal::new(Code::TooLarge, "a statement has at most 64 KiB"));
+        if compact.len() > T::LIMIT {
+            let (typ, limit) = (T::TYP, T::LIMIT);
+            return Err(Refusal::new(Code::TooLarge, format!("an {typ} has at most {limit} bytes")));
         }
-        let not_compact = || Refusal::invalid("expected a JWS in compact serialization: header.payload.signature");
-        let (signed, signature) = compact.rsplit_once('.').ok_or_else(not_compact)?;
-        let (header, payload) = signed.split_once('.').ok_or_else(not_compact)?;
-        let header: Header = serde_json::from_slice(&b64u::decode(header)?)
+        let parts = Compact::parse(compact)?;
+        let header: Header = serde_json::from_slice(&parts.header)
             .map_err(|_| Refusal::invalid("a statement's header has exactly `alg`, `typ` and `kid`"))?;
         if header.alg != ALG {
             return Err(Refusal::invalid("a statement is signed with ES256"));
@@ -62,29 +60,29 @@ impl<T: Payload> Unverified<T> {
         if header.typ != T::TYP {
             return Err(Refusal::invalid(format!("expected a statement of typ {}", T::TYP)));
         }
-        let payload = serde_json::from_slice(&b64u::decode(payload)?)
+        let payload = serde_json::from_slice(&parts.payload)
             // Not the error's own text, which repeats what was sent.
             .map_err(|error| {
                 let (typ, column) = (T::TYP, error.column());
                 Refusal::invalid(format!("the payload of {typ} is not as specified, at column {column}"))
             })?;
         Ok(Self {
-            signed: signed.len(),
+            signed: parts.signed.len(),
             kid: header.kid,
-            signature: b64u::decode_array(signature)?,
+            signature: parts.signature,
             payload,
             compact: compact.to_owned(),
         })
     }
 
-    /// The statement, once the platform's ES256 has said whether [`signature`](Self::signature) fits
-    /// [`signing_input`](Self::signing_input) and `key`. `bad-signature` if it does not, or if `kid` is not the
-    /// thumbprint of `key`.
-    pub fn verified(self, key: &PublicKey, signature_fits: bool) -> Result<Verified<T>> {
-        if signature_fits && key.thumbprint() == self.kid {
+    /// Checks the signature with the key that the signer is known by. `bad-signature` if it does not match, or if `kid`
+    /// is not the thumbprint of `key`.
+    pub async fn verify<V: Verifier>(self, key: &PublicKey, verifier: &V) -> Result<Verified<T>, V::Error> {
+        if key.thumbprint() == self.kid && verifier.es256(key, self.signing_input(), &self.signature).await? {
             Ok(Verified(self))
         } else {
-            Err(Refusal::new(Code::BadSignature, format!("the signature of an {} does not fit", T::TYP)))
+            let detail = format!("the signature of an {} does not match", T::TYP);
+            Err(Refusal::new(Code::BadSignature, detail).into())
         }
     }
 }
@@ -125,6 +123,14 @@ impl<T> Unverified<T> {
 #[derive(Clone)]
 pub struct Verified<T>(Unverified<T>);
 
+impl<T: Payload> Verified<T> {
+    /// A statement that was verified before it was stored where only the caller writes: nothing is checked again but its
+    /// form. Never for what somebody sent.
+    pub fn stored(compact: &str) -> Result<Self> {
+        Unverified::parse(compact).map(Self)
+    }
+}
+
 impl<T> Verified<T> {
     /// What is said.
     pub const fn payload(&self) -> &T {
@@ -159,8 +165,6 @@ impl<T: fmt::Debug> fmt::Debug for Verified<T> {
     }
 }
 
-const ALG: &str = "ES256";
-
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -170,7 +174,7 @@ struct Header {
 }
 
 macro_rules! payload {
-    ($typ:literal, $(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
+    ($typ:literal, $limit:literal, $(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -178,11 +182,12 @@ macro_rules! payload {
 
         impl Payload for $name {
             const TYP: &'static str = $typ;
+            const LIMIT: usize = $limit;
         }
     };
 }
 
-payload! { "osmynt-handshake+jws",
+payload! { "osmynt-handshake+jws", 2048,
     /// A device starts a sign-in (section 9).
     HandshakeStatement {
         /// The device's signing key.
@@ -196,11 +201,11 @@ payload! { "osmynt-handshake+jws",
     }
 }
 
-payload! { "osmynt-device+jws",
+payload! { "osmynt-device+jws", 1024,
     /// A device describes itself (section 3).
     DeviceStatement {
-        /// Whose device it is.
-        user: UserId,
+        /// Whose device it is to be; none for the device that founds a log, as the user's id follows from it.
+        user: Option<UserId>,
         /// Its signing key; the statement is signed with it.
         jwk: PublicKey,
         /// When it was signed.
@@ -216,7 +221,29 @@ pub enum PrekeyKind {
     Signed,
 }
 
-payload! { "osmynt-prekey+jws",
+/// The kind of a prekey, whatever else it says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct AnyPrekey {
+    kind: String,
+}
+
+impl Payload for AnyPrekey {
+    const TYP: &'static str = PrekeyStatement::TYP;
+    // A key of another kind may be longer, but not without end.
+    const LIMIT: usize = 8192;
+}
+
+/// Parses an `osmynt-prekey+jws`. None if it is of a kind that this version does not know: such a prekey is left out and
+/// is no error, so that new kinds can come without breaking earlier clients.
+pub fn parse_prekey(compact: &str) -> Result<Option<Unverified<PrekeyStatement>>> {
+    let kind = Unverified::<AnyPrekey>::parse(compact)?.payload.kind;
+    if serde_json::from_value::<PrekeyKind>(kind.into()).is_err() {
+        return Ok(None);
+    }
+    Unverified::parse(compact).map(Some)
+}
+
+payload! { "osmynt-prekey+jws", 1024,
     /// A device publishes one of its encryption keys (section 3).
     PrekeyStatement {
         /// Whose device it is.
@@ -230,11 +257,11 @@ payload! { "osmynt-prekey+jws",
     }
 }
 
-payload! { "osmynt-user+jws",
+payload! { "osmynt-user+jws", 2048,
     /// An entry of a user log (section 3).
     UserEntry {
-        /// Whose log it is.
-        user: UserId,
+        /// Whose log it is; none at the first entry, whose hash is the user's id.
+        user: Option<UserId>,
         /// Position in the log.
         seq: u64,
         /// Hash of the entry before; none at the first.
@@ -246,7 +273,7 @@ payload! { "osmynt-user+jws",
     }
 }
 
-payload! { "osmynt-team+jws",
+payload! { "osmynt-team+jws", 16_384,
     /// An entry of a team log (section 4).
     TeamEntry {
         /// The team; none at the first entry, whose hash is the team's id.
@@ -264,7 +291,7 @@ payload! { "osmynt-team+jws",
     }
 }
 
-payload! { "osmynt-invite+jws",
+payload! { "osmynt-invite+jws", 1024,
     /// The holder of an invitation vouches for who uses it (section 6).
     InviteProof {
         /// The team to join.
@@ -273,17 +300,15 @@ payload! { "osmynt-invite+jws",
         invite: InviteId,
         /// Who uses it.
         user: UserId,
-        /// That user's identity.
-        identity: Hash,
         /// When it was signed.
         iat: Time,
     }
 }
 
-payload! { "osmynt-snippet+jws",
+payload! { "osmynt-snippet+jws", 16_384,
     /// The statement of a snippet (section 7).
     SnippetStatement {
-        /// Which algorithms sealed it: always [`SUITE`](crate::snippet::SUITE).
+        /// Which algorithms sealed header and content: always [`SUITE`](crate::snippet::SUITE).
         suite: String,
         /// The team it belongs to.
         team: TeamId,

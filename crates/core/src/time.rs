@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits::CLOCK_SKEW;
 use crate::{Code, Refusal, Result};
 
-/// Seconds since 1970-01-01T00:00:00Z. An integer in statements, RFC 3339 elsewhere (see [`rfc3339`]).
+/// Seconds since 1970-01-01T00:00:00Z: an integer in JSON, everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Time(pub u64);
@@ -36,7 +36,12 @@ impl Time {
         }
     }
 
-    /// For example `2026-01-31T12:00:00Z`.
+    /// Whether this time of receipt is no later than another, up to the tolerance between clocks.
+    pub const fn is_by(self, other: Self) -> bool {
+        self.0 <= other.0.saturating_add(CLOCK_SKEW)
+    }
+
+    /// For example `2026-01-31T12:00:00Z`: for people.
     pub fn to_rfc3339(self) -> String {
         i64::try_from(self.0)
             .ok()
@@ -60,21 +65,33 @@ impl fmt::Display for Time {
     }
 }
 
-/// For `#[serde(with = "…")]` on a [`Time`] that people read.
-pub mod rfc3339 {
-    use super::Time;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
-    use std::borrow::Cow;
+/// Between which times the entries can have been received that a log has gained since it was last read to its end.
+///
+/// Without it, a service could let somebody who has lost a right speak at a time when they had it.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    /// When the log was last read to its end, by the reader's clock; none if it never was.
+    pub read_at: Option<Time>,
+    /// The reader's clock.
+    pub now: Time,
+}
 
-    /// Writes RFC 3339 in UTC, to the second.
-    pub fn serialize<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(time)
+impl Window {
+    /// For who receives entries: at this moment.
+    pub const fn receiving(now: Time) -> Self {
+        Self { read_at: None, now }
     }
 
-    /// Reads RFC 3339.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
-        let text = <Cow<'_, str>>::deserialize(deserializer)?;
-        Time::from_rfc3339(&text).map_err(|refusal| D::Error::custom(refusal.detail))
+    /// `clock-skew` for a receipt time before the last reading or after now, by more than the tolerance.
+    pub fn check(&self, received_at: Time) -> Result<()> {
+        let refuse = |detail: &'static str| Err(Refusal::new(Code::ClockSkew, detail));
+        if self.read_at.is_some_and(|read_at| !read_at.is_by(received_at)) {
+            return refuse("the entry is said to have been received before the log was last read, which lacked it");
+        }
+        if !received_at.is_by(self.now) {
+            return refuse("the entry is said to have been received in the future");
+        }
+        Ok(())
     }
 }
 
@@ -87,6 +104,15 @@ mod tests {
         assert_eq!(Time(0).to_rfc3339(), "1970-01-01T00:00:00Z");
         assert_eq!(Time::from_rfc3339("2026-01-31T13:00:00.9+01:00").unwrap().to_rfc3339(), "2026-01-31T12:00:00Z");
         assert!(Time::from_rfc3339("yesterday").is_err());
+    }
+
+    #[test]
+    fn what_is_new_was_received_since_the_last_reading_and_before_now() {
+        let window = Window { read_at: Some(Time(10_000)), now: Time(20_000) };
+        for (received_at, fits) in [(9_699, false), (9_700, true), (20_300, true), (20_301, false)] {
+            assert_eq!(window.check(Time(received_at)).is_ok(), fits, "{received_at}");
+        }
+        assert!(Window::receiving(Time(20_000)).check(Time(0)).is_ok(), "a first reading knows no earlier one");
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! The user log (section 3): which devices speak for a user, and since when.
+//!
+//! A user is a log: their id is the hash of its first entry. Whoever loses every device begins another log and is another
+//! user, for everybody.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use crate::limits::DEVICES_PER_USER;
+use crate::jws::Verifier;
+use crate::limits::{DEVICES_PER_USER, RESERVED_FOR_REVOCATIONS, USER_LOG_ENTRIES};
 use crate::statement::{DeviceStatement, UserEntry};
 use crate::{Code, DeviceId, Hash, Head, PublicKey, Refusal, Result, Time, Unverified, UserId, Verified};
 
@@ -23,11 +27,11 @@ pub enum UserEvent {
         /// Which.
         device: DeviceId,
     },
-    /// The user starts over with one new device, because every earlier one is lost.
-    #[serde(rename = "identity.reset")]
-    IdentityReset {
-        /// The new device's own statement: an `osmynt-device+jws`.
-        device: String,
+    /// The user says what they are called from now on.
+    #[serde(rename = "name.signed")]
+    NameSigned {
+        /// See [`Name::commitment`](crate::names::Name::commitment).
+        commitment: Hash,
     },
 }
 
@@ -35,88 +39,130 @@ impl UserEvent {
     /// The statement of the device that the event adds, if it adds one.
     pub fn added_device(&self) -> Option<&str> {
         match self {
-            Self::DeviceAdded { device } | Self::IdentityReset { device } => Some(device),
-            Self::DeviceRevoked { .. } => None,
+            Self::DeviceAdded { device } => Some(device),
+            Self::DeviceRevoked { .. } | Self::NameSigned { .. } => None,
         }
     }
 }
 
+/// An entry of a user log that something began or ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Its position.
+    pub seq: u64,
+    /// When it was received.
+    pub at: Time,
+}
+
 /// A device, as its user's log knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Device {
     /// Its signing key.
     pub key: PublicKey,
-    /// The identity that it belongs to.
-    pub identity: Hash,
-    /// Position of the entry that added it.
-    pub added: u64,
-    /// Position of the entry that revoked it.
-    pub revoked: Option<u64>,
+    /// The entry that added it.
+    pub added: Mark,
+    /// The entry that revoked it.
+    pub revoked: Option<Mark>,
 }
 
-/// What a user log said at one of its heads.
+impl Device {
+    /// Whether the device spoke for its user when something was received, up to the tolerance between clocks.
+    pub fn speaks_at(&self, received_at: Time) -> bool {
+        self.added.at.is_by(received_at) && self.revoked.is_none_or(|revoked| received_at.is_by(revoked.at))
+    }
+}
+
+/// What a user log said when some entry was its last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The user's identity.
-    pub identity: Hash,
+    /// The hash of that entry.
+    pub hash: Hash,
     /// The active devices, ascending.
     pub devices: Vec<DeviceId>,
+    /// When the next entry was received; none if that entry is the last.
+    pub replaced_at: Option<Time>,
 }
 
 /// A user log, verified from its first entry to its head.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct UserLog {
-    user: UserId,
-    hashes: Vec<Hash>,
-    identities: Vec<(u64, Hash)>,
+    user: Option<UserId>,
+    entries: Vec<(Hash, Time)>,
     devices: BTreeMap<DeviceId, Device>,
-    received_at: Time,
+    name: Option<Hash>,
 }
 
 impl UserLog {
-    /// The empty log of a user.
-    pub const fn new(user: UserId) -> Self {
-        Self { user, hashes: Vec::new(), identities: Vec::new(), devices: BTreeMap::new(), received_at: Time(0) }
+    /// The empty log of somebody who will have an id with the first entry.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Appends an entry, or refuses it and stays as it was.
+    /// Parses an entry, verifies its signature and that of the device statement inside, and appends it; or refuses it and
+    /// stays as it was. What costs nothing is checked first.
     ///
-    /// `device` is the statement that stands inside an entry that adds a device. `received_at` is the service's
-    /// time of receipt: now, for the service; what the service says it was, for a client.
-    pub fn apply(
+    /// `received_at` is the service's time of receipt: now, for the service; what the service says it was, for a client,
+    /// which checks it with a [`Window`](crate::time::Window).
+    pub async fn take<V: Verifier>(
+        &mut self,
+        jws: &str,
+        received_at: Time,
+        verifier: &V,
+    ) -> Result<Verified<UserEntry>, V::Error> {
+        let entry = Unverified::<UserEntry>::parse(jws)?;
+        self.check_place(entry.payload(), received_at)?;
+        let key = self.author_key(&entry)?;
+        let entry = entry.verify(&key, verifier).await?;
+        let device = match entry.payload().event.added_device() {
+            Some(statement) => {
+                let statement = Unverified::<DeviceStatement>::parse(statement)?;
+                let key = statement.payload().jwk;
+                Some(statement.verify(&key, verifier).await?)
+            }
+            None => None,
+        };
+        self.apply(&entry, device.as_ref(), received_at)?;
+        Ok(entry)
+    }
+
+    /// A log as it was stored, entry by entry with its time of receipt, after each was taken: only for storage that nobody
+    /// else writes to.
+    pub fn restore<'a>(entries: impl IntoIterator<Item = (&'a str, Time)>) -> Result<Self> {
+        let mut log = Self::new();
+        for (jws, received_at) in entries {
+            let entry = Verified::<UserEntry>::stored(jws)?;
+            let device = entry.payload().event.added_device().map(Verified::<DeviceStatement>::stored).transpose()?;
+            log.apply(&entry, device.as_ref(), received_at)?;
+        }
+        Ok(log)
+    }
+
+    /// Appends a verified entry, or refuses it and stays as it was. `device` is the verified statement that stands inside
+    /// an entry that adds a device.
+    fn apply(
         &mut self,
         entry: &Verified<UserEntry>,
         device: Option<&Verified<DeviceStatement>>,
         received_at: Time,
     ) -> Result<()> {
         let said = entry.payload();
-        if said.user != self.user {
-            return Err(Refusal::invalid("the entry belongs to another user's log"));
-        }
-        if said.seq != self.next_seq() || said.prev != self.hashes.last().copied() {
-            return Err(Refusal::new(Code::StaleLog, "the entry does not continue the user log; read it again"));
-        }
-        said.iat.check_claimed(received_at)?;
-        if received_at < self.received_at {
-            return Err(Refusal::new(Code::ClockSkew, "the entry is said to be received before the one before it"));
-        }
+        self.check_place(said, received_at)?;
         let author = DeviceId(entry.kid());
+        let mark = Mark { seq: said.seq, at: received_at };
         match &said.event {
             UserEvent::DeviceAdded { device: statement } => {
                 let (id, key) = self.new_device(statement, device)?;
-                let identity = match self.identity() {
-                    None if author == id => entry.hash(),
-                    None => return Err(Refusal::forbidden("the first device adds itself")),
-                    Some(identity) => {
-                        self.check_active(author)?;
-                        identity
+                if self.entries.is_empty() {
+                    if author != id {
+                        return Err(Refusal::forbidden("the first device adds itself"));
                     }
-                };
+                } else {
+                    self.check_active(author)?;
+                }
                 if self.active().count() >= DEVICES_PER_USER {
                     return Err(Refusal::new(Code::TooLarge, "a user has at most 20 active devices; revoke one first"));
                 }
-                self.begin(said.seq, identity);
-                self.devices.insert(id, Device { key, identity, added: said.seq, revoked: None });
+                self.devices.insert(id, Device { key, added: mark, revoked: None });
             }
             UserEvent::DeviceRevoked { device } => {
                 self.check_active(author)?;
@@ -125,63 +171,61 @@ impl UserLog {
                     return Err(Refusal::new(Code::Conflict, "the last active device cannot be revoked"));
                 }
                 if let Some(device) = self.devices.get_mut(device) {
-                    device.revoked = Some(said.seq);
+                    device.revoked = Some(mark);
                 }
             }
-            UserEvent::IdentityReset { device: statement } => {
-                let (id, key) = self.new_device(statement, device)?;
-                if self.hashes.is_empty() {
-                    return Err(Refusal::invalid("a log begins with device.added"));
-                }
-                if author != id {
-                    return Err(Refusal::forbidden("a reset is signed by the new device"));
-                }
-                for device in self.devices.values_mut() {
-                    device.revoked = device.revoked.or(Some(said.seq));
-                }
-                self.begin(said.seq, entry.hash());
-                self.devices.insert(id, Device { key, identity: entry.hash(), added: said.seq, revoked: None });
+            UserEvent::NameSigned { commitment } => {
+                self.check_active(author)?;
+                self.name = Some(*commitment);
             }
         }
-        self.hashes.push(entry.hash());
-        self.received_at = received_at;
+        self.user = self.user.or(Some(UserId(entry.hash())));
+        self.entries.push((entry.hash(), received_at));
         Ok(())
     }
 
-    /// The key that an entry must be signed with: that of the active device it names or, where a device speaks
-    /// for itself, the key in its statement. `forbidden` when neither.
-    pub fn author_key(&self, entry: &Unverified<UserEntry>) -> Result<PublicKey> {
+    /// The key that an entry must be signed with: that of the active device it names or, for the first entry, the key in
+    /// the statement of the device that founds the log. `forbidden` when neither.
+    fn author_key(&self, entry: &Unverified<UserEntry>) -> Result<PublicKey> {
         let author = DeviceId(entry.kid());
-        if let Some(device) = self.devices.get(&author).filter(|device| device.revoked.is_none()) {
-            return Ok(device.key);
+        let stranger = || Refusal::forbidden("the entry is signed by a device that is not active in this log");
+        if !self.entries.is_empty() {
+            return self
+                .devices
+                .get(&author)
+                .filter(|device| device.revoked.is_none())
+                .map(|device| device.key)
+                .ok_or_else(stranger);
         }
-        let statement = entry.payload().event.added_device();
-        let statement = statement.map(Unverified::<DeviceStatement>::parse).transpose()?;
-        statement
-            .filter(|statement| statement.kid() == entry.kid())
-            .map(|statement| statement.payload().jwk)
-            .ok_or_else(|| Refusal::forbidden("the entry is signed by a device that is not active in this log"))
+        let statement = entry.payload().event.added_device().ok_or_else(begins_with_a_device)?;
+        let statement = Unverified::<DeviceStatement>::parse(statement)?;
+        if statement.kid() == entry.kid() { Ok(statement.payload().jwk) } else { Err(stranger()) }
     }
 
-    /// Whose log it is.
-    pub const fn user(&self) -> UserId {
+    /// Whose log it is; none while it is empty.
+    pub const fn user(&self) -> Option<UserId> {
         self.user
     }
 
     /// The last entry; none while the log is empty.
     pub fn head(&self) -> Option<Head> {
-        let hash = *self.hashes.last()?;
+        let (hash, _) = *self.entries.last()?;
         Some(Head { seq: self.next_seq().checked_sub(1)?, hash })
     }
 
-    /// The user's identity: hash of the entry that it began with; none while the log is empty.
-    pub fn identity(&self) -> Option<Hash> {
-        self.identities.last().map(|(_, identity)| *identity)
+    /// When the last entry was received; none while the log is empty.
+    pub fn received_at(&self) -> Option<Time> {
+        self.entries.last().map(|(_, received_at)| *received_at)
     }
 
     /// Hash of the entry at a position.
     pub fn hash_at(&self, seq: u64) -> Option<Hash> {
-        self.hashes.get(usize::try_from(seq).ok()?).copied()
+        self.entries.get(usize::try_from(seq).ok()?).map(|(hash, _)| *hash)
+    }
+
+    /// The commitment to the user's name that was signed last.
+    pub const fn name(&self) -> Option<Hash> {
+        self.name
     }
 
     /// A device that is or was in the log.
@@ -199,24 +243,40 @@ impl UserLog {
         self.devices.iter().filter(|(_, device)| device.revoked.is_none())
     }
 
-    /// What the log said at one of its heads; none if this log never had that head.
-    pub fn at(&self, head: Head) -> Option<Snapshot> {
-        self.hash_at(head.seq).filter(|hash| *hash == head.hash)?;
-        let (_, identity) = self.identities.iter().rev().find(|(since, _)| *since <= head.seq)?;
+    /// What the log said when the entry at a position was its last; none if it never had so many.
+    pub fn at(&self, seq: u64) -> Option<Snapshot> {
+        let hash = self.hash_at(seq)?;
+        let next = usize::try_from(seq.checked_add(1)?).ok()?;
         let active =
-            |device: &Device| device.added <= head.seq && device.revoked.is_none_or(|revoked| revoked > head.seq);
+            |device: &Device| device.added.seq <= seq && device.revoked.is_none_or(|revoked| revoked.seq > seq);
         let devices = self.devices.iter().filter(|(_, device)| active(device)).map(|(id, _)| *id).collect();
-        Some(Snapshot { identity: *identity, devices })
+        Some(Snapshot { hash, devices, replaced_at: self.entries.get(next).map(|(_, received_at)| *received_at) })
     }
 
     fn next_seq(&self) -> u64 {
-        self.hashes.len() as u64
+        self.entries.len() as u64
     }
 
-    fn begin(&mut self, seq: u64, identity: Hash) {
-        if self.identity() != Some(identity) {
-            self.identities.push((seq, identity));
+    /// What can be refused without looking at a signature.
+    fn check_place(&self, said: &UserEntry, received_at: Time) -> Result<()> {
+        if said.user != self.user {
+            return Err(Refusal::invalid("the entry belongs to another user's log"));
         }
+        if said.seq != self.next_seq() || said.prev != self.entries.last().map(|(hash, _)| *hash) {
+            return Err(Refusal::new(Code::StaleLog, "the entry does not continue the user log; read it again"));
+        }
+        if self.entries.is_empty() && said.event.added_device().is_none() {
+            return Err(begins_with_a_device());
+        }
+        said.iat.check_claimed(received_at)?;
+        if self.received_at().is_some_and(|last| received_at < last) {
+            return Err(Refusal::new(Code::ClockSkew, "the entry is said to be received before the one before it"));
+        }
+        let reserved = if matches!(said.event, UserEvent::DeviceRevoked { .. }) { 0 } else { RESERVED_FOR_REVOCATIONS };
+        if self.entries.len() >= USER_LOG_ENTRIES.saturating_sub(reserved) {
+            return Err(Refusal::new(Code::TooLarge, "this user log is full; only revocations have room"));
+        }
+        Ok(())
     }
 
     fn check_active(&self, device: DeviceId) -> Result<()> {
@@ -240,4 +300,8 @@ impl UserLog {
         }
         Ok((id, said.jwk))
     }
+}
+
+fn begins_with_a_device() -> Refusal {
+    Refusal::invalid("a user log begins with device.added")
 }

@@ -5,9 +5,7 @@ mod support;
 
 use osmynt_core::dpop::{Proof, UnverifiedProof, signing_input};
 use osmynt_core::{Code, DeviceId, Hash, Time, b64u};
-use p256::ecdsa::signature::Verifier;
-use p256::ecdsa::{Signature, VerifyingKey};
-use support::Key;
+use support::{Key, P256, ready};
 
 /// RFC 9449 section 4.1: for a token request.
 const AT_TOKEN_ENDPOINT: &str = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCRnMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JEQSIsImNydiI6IlAtMjU2In19.eyJqdGkiOiItQndDM0VTYzZhY2MybFRjIiwiaHRtIjoiUE9TVCIsImh0dSI6Imh0dHBzOi8vc2VydmVyLmV4YW1wbGUuY29tL3Rva2VuIiwiaWF0IjoxNTYyMjY1Mjk2fQ.pAqut2IRDm_De6PR93SYmGBPXpwrAk90e8cP2hjiaG5QsGSuKDYW7_X620BxqhvYC8ynrrvZLTk41mSRroapUA";
@@ -17,10 +15,7 @@ const AT_RESOURCE: &str = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7I
 const TOKEN: &str = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU";
 
 fn open(compact: &str) -> osmynt_core::Result<(Proof, DeviceId)> {
-    let proof = UnverifiedProof::parse(compact)?;
-    let key = VerifyingKey::from_sec1_bytes(&proof.key().to_sec1()).unwrap();
-    let fits = Signature::from_slice(proof.signature()).is_ok_and(|of| key.verify(proof.signing_input(), &of).is_ok());
-    proof.verified(fits)
+    ready(UnverifiedProof::parse(compact)?.verify(&P256))
 }
 
 #[test]

@@ -3,37 +3,87 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
-use std::collections::BTreeMap;
+pub mod acts;
 
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use osmynt_core::sealed::ENVELOPE_SUITE;
 use osmynt_core::snippet::{Audience, SUITE};
 use osmynt_core::statement::{DeviceStatement, InviteProof, SnippetStatement, TeamEntry, UserEntry};
-use osmynt_core::teamlog::{
-    CommitEntry, DeviceSpan, Directory, Policy, Role, Rotation, TeamEvent, TeamState, UserHead,
-};
-use osmynt_core::userlog::{Snapshot, UserEvent, UserLog};
+use osmynt_core::teamlog::{CommitEntry, Directory, Joining, Policy, Role, Rotation, TeamEvent, TeamState};
+use osmynt_core::userlog::{Device, Snapshot, UserEvent, UserLog};
 use osmynt_core::{
-    Bytes, Code, DeviceId, Envelope, Hash, Head, InviteId, KeyId, Payload, PublicKey, SealedBox, SnippetId, TeamId,
-    Time, Unverified, UserId, Verified, b64u, labels, signing_input,
+    Bytes, Code, DeviceId, Envelope, Hash, Head, InviteId, KeyId, Payload, PublicKey, Refusal, SealedBox, SnippetId,
+    TeamId, Time, Unverified, UserId, Verified, Verifier, b64u, labels, signing_input,
 };
-use p256::ecdsa::signature::{Signer, Verifier};
+use p256::ecdsa::signature::{Signer, Verifier as _};
 use p256::ecdsa::{Signature, SigningKey, VerifyingKey};
 
 pub const START: Time = Time(1_800_000_000);
-pub const POLICY: Policy = Policy { max_epoch_age: 30 * 24 * 3600 };
+pub const POLICY: Policy = Policy { max_epoch_age: 30 * 24 * 3600, joining: Joining::Invitation };
 
-/// A signing key that only tests have: scalar `n`.
+/// What tests compare: done, or the code of the refusal.
+pub type Verdict<T = ()> = Result<T, Code>;
+
+#[allow(clippy::needless_pass_by_value)] // for `map_err`
+pub fn code(refusal: Refusal) -> Code {
+    refusal.code
+}
+
+/// Checks signatures at once, and each only once.
+pub struct P256;
+
+impl Verifier for P256 {
+    type Error = Refusal;
+
+    async fn es256(&self, key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> osmynt_core::Result<bool> {
+        thread_local! { static CHECKED: RefCell<BTreeMap<Hash, bool>> = RefCell::default(); }
+        let question = Hash::of(&[&key.to_sec1()[..], signature, message].concat());
+        Ok(CHECKED.with_borrow_mut(|checked| {
+            *checked.entry(question).or_insert_with(|| {
+                let key = VerifyingKey::from_sec1_bytes(&key.to_sec1()).unwrap();
+                Signature::from_slice(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
+            })
+        }))
+    }
+}
+
+/// The result of a future that never waits.
+pub fn ready<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("nothing here waits"),
+    }
+}
+
+/// A signing key that only tests have: scalar `n` + 1.
 #[derive(Clone)]
-pub struct Key(SigningKey);
+pub struct Key {
+    secret: SigningKey,
+    public: PublicKey,
+}
 
 impl Key {
     pub fn test(n: u32) -> Self {
-        let mut scalar = [0; 32];
-        scalar[28..].copy_from_slice(&(n + 1).to_be_bytes());
-        Self(SigningKey::from_slice(&scalar).unwrap())
+        thread_local! { static MADE: RefCell<BTreeMap<u32, Key>> = RefCell::default(); }
+        MADE.with_borrow_mut(|made| {
+            made.entry(n)
+                .or_insert_with(|| {
+                    let mut scalar = [0; 32];
+                    scalar[28..].copy_from_slice(&(n + 1).to_be_bytes());
+                    let secret = SigningKey::from_slice(&scalar).unwrap();
+                    let public = p256::PublicKey::from(*secret.verifying_key()).into();
+                    Self { secret, public }
+                })
+                .clone()
+        })
     }
 
-    pub fn public(&self) -> PublicKey {
-        p256::PublicKey::from(*self.0.verifying_key()).into()
+    pub const fn public(&self) -> PublicKey {
+        self.public
     }
 
     pub fn thumbprint(&self) -> Hash {
@@ -64,53 +114,75 @@ impl Key {
     }
 
     pub fn finish(&self, input: &str) -> String {
-        let signature: Signature = self.0.sign(input.as_bytes());
+        let signature: Signature = self.secret.sign(input.as_bytes());
         format!("{input}.{}", b64u::encode(&signature.to_bytes()))
     }
 }
 
-pub fn verify<T: Payload>(compact: &str, key: &PublicKey) -> Result<Verified<T>, Code> {
-    let unverified = Unverified::<T>::parse(compact).map_err(|refusal| refusal.code)?;
-    let fits = VerifyingKey::from_sec1_bytes(&key.to_sec1())
-        .unwrap()
-        .verify(unverified.signing_input(), &Signature::from_slice(unverified.signature()).unwrap())
-        .is_ok();
-    unverified.verified(key, fits).map_err(|refusal| refusal.code)
+pub fn verify<T: Payload>(compact: &str, key: &PublicKey) -> Verdict<Verified<T>> {
+    let unverified = Unverified::<T>::parse(compact).map_err(code)?;
+    ready(unverified.verify(key, &P256)).map_err(code)
 }
 
 pub fn sealed(plaintext: usize) -> SealedBox {
     SealedBox { nonce: Bytes([7; 12]), ct: vec![9; plaintext + 16] }
 }
 
-/// A person with devices and a log.
+/// The one signed prekey of a device.
+pub fn prekey(device: DeviceId) -> KeyId {
+    KeyId(Hash::of(format!("prekey of {device}").as_bytes()))
+}
+
+pub fn envelope(device: DeviceId) -> Envelope {
+    let suite = ENVELOPE_SUITE.to_owned();
+    Envelope { device, prekey: prekey(device), suite, enc: vec![4; 65], ct: vec![5; 48] }
+}
+
+fn shifted(time: Time, seconds: i64) -> Time {
+    Time(time.0.checked_add_signed(seconds).unwrap())
+}
+
+/// A person with devices and a log that one of them founded.
 pub struct Person {
-    pub user: UserId,
+    /// The active ones, in the order in which they were added.
     pub devices: Vec<Key>,
+    /// Those that were revoked. Somebody may have them.
+    pub lost: Vec<Key>,
     pub log: UserLog,
+    /// The log as the service shows it.
+    pub entries: Vec<(String, Time)>,
+    /// Clock of the person and of the service.
     pub now: Time,
 }
 
 impl Person {
     pub fn new(n: u32) -> Self {
-        let user = UserId::new(uuid::Uuid::from_u128(0x1000 + u128::from(n))).unwrap();
-        let mut person = Self { user, devices: Vec::new(), log: UserLog::new(user), now: START };
-        let device = Key::test(n * 100);
-        person.add(&device, &device.clone()).unwrap();
+        Self::founded(&Key::test(n * 100), START)
+    }
+
+    pub fn founded(device: &Key, now: Time) -> Self {
+        let mut person = Self { devices: Vec::new(), lost: Vec::new(), log: UserLog::new(), entries: Vec::new(), now };
+        person.add(&device.clone(), device).unwrap();
         person
     }
 
+    pub fn user(&self) -> UserId {
+        self.log.user().unwrap()
+    }
+
+    /// The newest device.
     pub fn device(&self) -> &Key {
         self.devices.last().unwrap()
     }
 
     pub fn statement(&self, device: &Key) -> String {
-        device.sign(&DeviceStatement { user: self.user, jwk: device.public(), iat: self.now })
+        device.sign(&DeviceStatement { user: self.log.user(), jwk: device.public(), iat: self.now })
     }
 
     pub fn entry(&self, event: UserEvent) -> UserEntry {
         let head = self.log.head();
         UserEntry {
-            user: self.user,
+            user: self.log.user(),
             seq: head.map_or(0, |head| head.seq + 1),
             prev: head.map(|head| head.hash),
             iat: self.now,
@@ -118,38 +190,25 @@ impl Person {
         }
     }
 
-    pub fn append(&mut self, author: &Key, entry: &UserEntry) -> Result<(), Code> {
-        let unverified = Unverified::<UserEntry>::parse(&author.sign(entry)).map_err(|refusal| refusal.code)?;
-        let key = self.log.author_key(&unverified).map_err(|refusal| refusal.code)?;
-        let entry = verify::<UserEntry>(unverified.compact(), &key)?;
-        let device = match entry.payload().event.added_device() {
-            None => None,
-            Some(text) => {
-                let inner = Unverified::<DeviceStatement>::parse(text).map_err(|refusal| refusal.code)?;
-                Some(verify::<DeviceStatement>(text, &inner.payload().jwk)?)
-            }
-        };
-        self.log.apply(&entry, device.as_ref(), self.now).map_err(|refusal| refusal.code)
+    pub fn append(&mut self, author: &Key, entry: &UserEntry) -> Verdict {
+        let jws = author.sign(entry);
+        ready(self.log.take(&jws, self.now, &P256)).map_err(code)?;
+        self.entries.push((jws, self.now));
+        Ok(())
     }
 
-    pub fn add(&mut self, author: &Key, device: &Key) -> Result<(), Code> {
+    pub fn add(&mut self, author: &Key, device: &Key) -> Verdict {
         let entry = self.entry(UserEvent::DeviceAdded { device: self.statement(device) });
         self.append(author, &entry)?;
         self.devices.push(device.clone());
         Ok(())
     }
 
-    pub fn revoke(&mut self, author: &Key, device: &Key) -> Result<(), Code> {
+    pub fn revoke(&mut self, author: &Key, device: &Key) -> Verdict {
         let entry = self.entry(UserEvent::DeviceRevoked { device: device.device() });
         self.append(author, &entry)?;
         self.devices.retain(|kept| kept.device() != device.device());
-        Ok(())
-    }
-
-    pub fn reset(&mut self, device: &Key) -> Result<(), Code> {
-        let entry = self.entry(UserEvent::IdentityReset { device: self.statement(device) });
-        self.append(device, &entry)?;
-        self.devices = vec![device.clone()];
+        self.lost.push(device.clone());
         Ok(())
     }
 }
@@ -164,43 +223,177 @@ pub struct Now<'a>(pub &'a World);
 pub struct Then<'a>(pub &'a World);
 
 impl Directory for Now<'_> {
-    fn device(&self, user: UserId, device: DeviceId) -> Option<DeviceSpan> {
-        Then(self.0).device(user, device).filter(|span| span.revoked.is_none())
+    fn device(&self, user: UserId, device: DeviceId) -> Option<Device> {
+        Then(self.0).device(user, device).filter(|device| device.revoked.is_none())
     }
 
-    fn at(&self, user: UserId, head: Head) -> Option<Snapshot> {
-        let log = &self.0.people.get(&user)?.log;
-        if log.head() == Some(head) { log.at(head) } else { None }
+    fn head(&self, user: UserId) -> Option<Head> {
+        Then(self.0).head(user)
+    }
+
+    fn at(&self, user: UserId, seq: u64) -> Option<Snapshot> {
+        Then(self.0).at(user, seq).filter(|snapshot| snapshot.replaced_at.is_none())
+    }
+
+    fn has_prekey(&self, device: DeviceId, key: KeyId) -> bool {
+        prekey(device) == key
     }
 }
 
 impl Directory for Then<'_> {
-    fn device(&self, user: UserId, device: DeviceId) -> Option<DeviceSpan> {
-        let device = self.0.people.get(&user)?.log.device(&device)?;
-        Some(DeviceSpan { key: device.key, identity: device.identity, revoked: device.revoked })
+    fn device(&self, user: UserId, device: DeviceId) -> Option<Device> {
+        self.0.people.get(&user)?.log.device(&device).copied()
     }
 
-    fn at(&self, user: UserId, head: Head) -> Option<Snapshot> {
-        self.0.people.get(&user)?.log.at(head)
+    fn head(&self, user: UserId) -> Option<Head> {
+        self.0.people.get(&user)?.log.head()
+    }
+
+    fn at(&self, user: UserId, seq: u64) -> Option<Snapshot> {
+        self.0.people.get(&user)?.log.at(seq)
+    }
+
+    fn has_prekey(&self, device: DeviceId, key: KeyId) -> bool {
+        prekey(device) == key
     }
 }
 
-/// A team, its accepted log, and the envelopes of its epochs.
+/// Parses and verifies the entry that follows a state.
+fn verified(
+    state: Option<&TeamState>,
+    jws: &str,
+    received_at: Time,
+    directory: &impl Directory,
+) -> Result<CommitEntry, Refusal> {
+    let entry = Unverified::<TeamEntry>::parse(jws)?;
+    let key = TeamState::author_key(&entry, directory)?;
+    ready(CommitEntry::verify(entry, &key, state, received_at, &P256))
+}
+
+/// What the service makes of a commit.
+pub fn decide(
+    state: Option<&TeamState>,
+    entries: &[String],
+    envelopes: &[Envelope],
+    now: Time,
+    directory: &impl Directory,
+) -> Result<TeamState, Refusal> {
+    let received_at = state.map_or(now, |state| now.max(state.received_at()));
+    let entries: Result<Vec<_>, Refusal> =
+        entries.iter().map(|jws| verified(state, jws, received_at, directory)).collect();
+    TeamState::commit(state, &entries?, envelopes, now, directory)
+}
+
+/// What a client makes of the next entry that the service shows it.
+pub fn follow(
+    state: Option<&TeamState>,
+    jws: &str,
+    received_at: Time,
+    directory: &impl Directory,
+) -> Verdict<TeamState> {
+    let entry = verified(state, jws, received_at, directory).map_err(code)?;
+    let Some(state) = state else { return TeamState::found(&entry, received_at, directory).map_err(code) };
+    let mut state = state.clone();
+    state.apply(&entry, received_at, directory).map_err(code)?;
+    Ok(state)
+}
+
+/// Signs events as the entries that follow a state.
+pub fn chained(
+    state: Option<&TeamState>,
+    device: &Key,
+    author: UserId,
+    events: Vec<TeamEvent>,
+    iat: Time,
+) -> Vec<String> {
+    let (mut team, head) = (state.map(TeamState::team), state.map(TeamState::head));
+    let mut next = head.map_or((0, None), |head| (head.seq + 1, Some(head.hash)));
+    let mut entries = Vec::new();
+    for event in events {
+        let (seq, prev) = next;
+        let input = signing_input(device.thumbprint(), &TeamEntry { team, seq, prev, iat, user: author, event });
+        let jws = device.finish(&input.unwrap());
+        let hash = Hash::of(jws.rsplit_once('.').unwrap().0.as_bytes());
+        team = team.or(Some(TeamId(hash)));
+        next = (seq + 1, Some(hash));
+        entries.push(jws);
+    }
+    entries
+}
+
+/// The rotation that a client makes after some events, and its envelopes. An honest client goes `back` 0 entries in the
+/// user logs.
+pub fn rotation(
+    world: &World,
+    state: Option<&TeamState>,
+    events: &[TeamEvent],
+    author: UserId,
+    back: u64,
+) -> (Rotation, Vec<Envelope>) {
+    let mut members: BTreeSet<UserId> =
+        state.map(|state| state.members().keys().copied().collect()).unwrap_or_default();
+    let confirmed = state.is_some_and(|state| state.policy().joining == Joining::Confirmation);
+    for event in events {
+        match event {
+            TeamEvent::TeamCreated { .. } => drop(members.insert(author)),
+            TeamEvent::MemberJoined { .. } if !confirmed => drop(members.insert(author)),
+            TeamEvent::MemberConfirmed { user } => drop(members.insert(*user)),
+            TeamEvent::MemberRemoved { user } => drop(members.remove(user)),
+            TeamEvent::MemberLeft {} => drop(members.remove(&author)),
+            _ => {}
+        }
+    }
+    let (mut heads, mut devices) = (Vec::new(), Vec::new());
+    for user in members {
+        let log = &world.people[&user].log;
+        let seq = log.head().unwrap().seq.saturating_sub(back);
+        let snapshot = log.at(seq).unwrap();
+        heads.push((user, Head { seq, hash: snapshot.hash }));
+        devices.extend(snapshot.devices.into_iter().map(|device| (user, device)));
+    }
+    let envelopes: Vec<Envelope> = devices.iter().map(|(_, device)| envelope(*device)).collect();
+    let rotation = Rotation {
+        epoch: state.and_then(TeamState::epoch).map_or(0, |epoch| epoch.number) + 1,
+        seqs: heads.iter().map(|(_, head)| head.seq).collect(),
+        heads: labels::head_set(heads),
+        devices: labels::device_set(devices),
+        envelopes: labels::envelope_set(&envelopes),
+        commitment: Hash::of(b"commitment"),
+        profile: sealed(256),
+    };
+    (rotation, envelopes)
+}
+
+/// A team, its accepted log, and the people of its world.
 pub struct Team {
     pub world: World,
+    /// Everybody in the world, in the order of the numbers that tests call them by.
+    pub ids: Vec<UserId>,
     pub state: Option<TeamState>,
-    pub log: Vec<(CommitEntry, Time)>,
+    /// The log as the service shows it.
+    pub log: Vec<(String, Time)>,
+    /// The true time, and that of people's clocks.
     pub now: Time,
+    /// Seconds that the clock which receives user logs is ahead.
+    pub d1: i64,
+    /// Seconds that the clock which receives the team's log is ahead.
+    pub object: i64,
     pub invitations: u32,
 }
 
 impl Team {
     /// Person 0 founds a team.
     pub fn founded(people: u32) -> Self {
-        let world = World { people: (0..people).map(Person::new).map(|person| (person.user, person)).collect() };
-        let mut team = Self { world, state: None, log: Vec::new(), now: START, invitations: 0 };
-        let founder = team.user(0);
-        team.commit(founder, vec![team.created(founder)], true).unwrap();
+        Self::with_policy(people, POLICY)
+    }
+
+    pub fn with_policy(people: u32, policy: Policy) -> Self {
+        let people: Vec<Person> = (0..people).map(Person::new).collect();
+        let ids: Vec<UserId> = people.iter().map(Person::user).collect();
+        let world = World { people: ids.iter().copied().zip(people).collect() };
+        let mut team = Self { world, ids, state: None, log: Vec::new(), now: START, d1: 0, object: 0, invitations: 0 };
+        let created = TeamEvent::TeamCreated { nonce: Bytes([1; 16]), policy };
+        team.commit(team.user(0), vec![created], true).unwrap();
         team
     }
 
@@ -214,122 +407,141 @@ impl Team {
         team
     }
 
-    #[allow(clippy::unused_self)] // reads better where it is used
+    /// Persons 0 (owner), 1 (admin), 2 and 3 (members), whose policy is now that joiners are confirmed, and 4, a stranger.
+    pub fn of_four_that_confirms() -> Self {
+        let mut team = Self::of_four();
+        team.set_joining(Joining::Confirmation);
+        team
+    }
+
+    pub fn set_joining(&mut self, joining: Joining) {
+        let policy = Policy { joining, ..POLICY };
+        self.commit(self.user(0), vec![TeamEvent::PolicyChanged { policy }], false).unwrap();
+    }
+
     pub fn user(&self, n: u32) -> UserId {
-        UserId::new(uuid::Uuid::from_u128(0x1000 + u128::from(n))).unwrap()
+        self.ids[n as usize]
+    }
+
+    /// Gives somebody the next number.
+    pub fn meet(&mut self, person: Person) -> UserId {
+        let user = person.user();
+        self.world.people.insert(user, person);
+        self.ids.push(user);
+        user
     }
 
     pub fn person(&self, user: UserId) -> &Person {
         &self.world.people[&user]
     }
 
+    /// A person, when the service's clock for user logs shows the present time.
     pub fn person_mut(&mut self, user: UserId) -> &mut Person {
-        self.world.people.get_mut(&user).unwrap()
+        let now = shifted(self.now, self.d1);
+        let person = self.world.people.get_mut(&user).unwrap();
+        // The service keeps the later time when its clock steps back.
+        person.now = person.log.received_at().map_or(now, |last| now.max(last));
+        person
     }
 
     pub fn state(&self) -> &TeamState {
         self.state.as_ref().unwrap()
     }
 
-    pub fn created(&self, user: UserId) -> TeamEvent {
-        let identity = self.person(user).log.identity().unwrap();
-        TeamEvent::TeamCreated { nonce: Bytes([1; 16]), identity, policy: POLICY }
+    pub fn epoch(&self) -> u64 {
+        self.state().epoch().unwrap().number
+    }
+
+    /// The clock that receives the team's log.
+    pub fn object_time(&self) -> Time {
+        shifted(self.now, self.object)
+    }
+
+    pub fn add_device(&mut self, user: UserId, device: &Key) -> Verdict {
+        let person = self.person_mut(user);
+        let author = person.device().clone();
+        person.add(&author, device)
+    }
+
+    /// By the newest of the other devices.
+    pub fn revoke_device(&mut self, user: UserId, device: &Key) -> Verdict {
+        let person = self.person_mut(user);
+        let other = person.devices.iter().rfind(|other| other.device() != device.device());
+        let author = other.unwrap_or(device).clone();
+        person.revoke(&author, device)
     }
 
     pub fn joined(&self, user: UserId, key: &Key) -> TeamEvent {
-        let identity = self.person(user).log.identity().unwrap();
-        let proof = InviteProof { team: self.state().team(), invite: key.invite(), user, identity, iat: self.now };
-        TeamEvent::MemberJoined { invite: key.invite(), identity, proof: key.sign(&proof) }
+        let proof = InviteProof { team: self.state().team(), invite: key.invite(), user, iat: self.now };
+        TeamEvent::MemberJoined { invite: key.invite(), proof: key.sign(&proof) }
     }
 
-    pub fn invite_event(&mut self, role: Role, uses: u32) -> (Key, TeamEvent) {
+    /// The invitation that was made as the n-th, from 1.
+    pub fn invitation(n: u32) -> Key {
+        Key::test(1_000_000 + n)
+    }
+
+    pub fn invite_event(&mut self, role: Role, uses: u32, named: Option<UserId>) -> (Key, TeamEvent) {
         self.invitations += 1;
-        let key = Key::test(1_000_000 + self.invitations);
-        let event = TeamEvent::InviteCreated { key: key.public(), role, exp: self.now.plus(3600), uses };
+        let key = Self::invitation(self.invitations);
+        let event = TeamEvent::InviteCreated { key: key.public(), role, exp: self.now.plus(3600), uses, user: named };
         (key, event)
     }
 
-    pub fn invite(&mut self, author: UserId, role: Role, uses: u32) -> Result<Key, Code> {
-        let (key, event) = self.invite_event(role, uses);
+    pub fn invite(&mut self, author: UserId, role: Role, uses: u32) -> Verdict<Key> {
+        let (key, event) = self.invite_event(role, uses, None);
         self.commit(author, vec![event], false).map(|()| key)
     }
 
-    pub fn join(&mut self, user: UserId, key: &Key) -> Result<(), Code> {
-        self.commit(user, vec![self.joined(user, key)], true)
+    pub fn invite_user(&mut self, author: UserId, role: Role, user: UserId) -> Verdict<Key> {
+        let (key, event) = self.invite_event(role, 1, Some(user));
+        self.commit(author, vec![event], false).map(|()| key)
+    }
+
+    /// Joins with a rotation or asks to join, as the policy says.
+    pub fn join(&mut self, user: UserId, key: &Key) -> Verdict {
+        let rotate = self.state().policy().joining == Joining::Invitation;
+        self.commit(user, vec![self.joined(user, key)], rotate)
+    }
+
+    pub fn leave(&mut self, user: UserId) -> Verdict {
+        self.commit(user, vec![TeamEvent::MemberLeft {}], false)
+    }
+
+    pub fn confirm(&mut self, author: UserId, user: UserId) -> Verdict {
+        self.commit(author, vec![TeamEvent::MemberConfirmed { user }], true)
+    }
+
+    /// Removes a member, or refuses somebody who waits.
+    pub fn remove(&mut self, author: UserId, user: UserId) -> Verdict {
+        let rotate = self.state().members().contains_key(&user);
+        self.commit(author, vec![TeamEvent::MemberRemoved { user }], rotate)
+    }
+
+    pub fn set_role(&mut self, author: UserId, user: UserId, role: Role) -> Verdict {
+        self.commit(author, vec![TeamEvent::RoleChanged { user, role }], false)
+    }
+
+    pub fn rotate(&mut self, author: UserId) -> Verdict {
+        self.commit(author, vec![], true)
     }
 
     /// The rotation that an honest client makes after some events, and its envelopes.
     pub fn rotation(&self, events: &[TeamEvent], author: UserId) -> (Rotation, Vec<Envelope>) {
-        let state = self.state.as_ref();
-        let mut members: BTreeMap<UserId, (Hash, Option<Head>)> = state
-            .map(|state| state.members().iter().map(|(user, m)| (*user, (m.identity, m.head))).collect())
-            .unwrap_or_default();
-        for event in events {
-            match event {
-                TeamEvent::TeamCreated { identity, .. } | TeamEvent::MemberJoined { identity, .. } => {
-                    members.insert(author, (*identity, None));
-                }
-                TeamEvent::MemberRemoved { user } => {
-                    members.remove(user);
-                }
-                _ => {}
-            }
-        }
-        let mut heads = Vec::new();
-        let mut devices = Vec::new();
-        for (user, (identity, named)) in members {
-            let log = &self.person(user).log;
-            let head = log.head().unwrap();
-            if named != Some(head) {
-                heads.push(UserHead { user, seq: head.seq, hash: head.hash });
-            }
-            if log.identity() == Some(identity) {
-                devices.extend(log.active().map(|(device, _)| (user, *device)));
-            }
-        }
-        let envelopes: Vec<Envelope> = devices.iter().map(|(_, device)| envelope(*device)).collect();
-        let rotation = Rotation {
-            epoch: state.and_then(TeamState::epoch).map_or(0, |epoch| epoch.number) + 1,
-            heads,
-            devices: labels::device_set(devices),
-            envelopes: labels::envelope_set(&envelopes),
-            commitment: Hash::of(b"commitment"),
-            profile: sealed(256),
-        };
-        (rotation, envelopes)
+        rotation(&self.world, self.state.as_ref(), events, author, 0)
     }
 
     /// Signs events as one commit, as the author's newest device would.
-    pub fn signed(&self, author: UserId, events: Vec<TeamEvent>) -> Vec<CommitEntry> {
-        let head = self.state.as_ref().map(TeamState::head);
-        let mut next = head.map_or((0, None), |head| (head.seq + 1, Some(head.hash)));
-        let mut team = self.state.as_ref().map(TeamState::team);
-        let device = self.person(author).device();
-        let mut entries = Vec::new();
-        for event in events {
-            let (seq, prev) = next;
-            let entry = TeamEntry { team, seq, prev, iat: self.now, user: author, event };
-            let entry = self.verified(device, &entry);
-            team = team.or(Some(TeamId(entry.entry.hash())));
-            next = (seq + 1, Some(entry.entry.hash()));
-            entries.push(entry);
-        }
-        entries
+    pub fn signed(&self, author: UserId, events: Vec<TeamEvent>) -> Vec<String> {
+        chained(self.state.as_ref(), self.person(author).device(), author, events, self.now)
     }
 
-    pub fn verified(&self, device: &Key, entry: &TeamEntry) -> CommitEntry {
-        let proof = match &entry.event {
-            TeamEvent::MemberJoined { proof, .. } => {
-                let kid = Unverified::<InviteProof>::parse(proof).unwrap().kid();
-                let key = (1..=self.invitations).map(|n| Key::test(1_000_000 + n)).find(|key| key.thumbprint() == kid);
-                key.map(|key| verify(proof, &key.public()).unwrap())
-            }
-            _ => None,
-        };
-        CommitEntry { entry: verify(&device.sign(entry), &device.public()).unwrap(), proof }
+    /// Signs one event with any device.
+    pub fn signed_by(&self, device: &Key, author: UserId, event: TeamEvent) -> String {
+        chained(self.state.as_ref(), device, author, vec![event], self.now).remove(0)
     }
 
-    pub fn commit(&mut self, author: UserId, mut events: Vec<TeamEvent>, rotate: bool) -> Result<(), Code> {
+    pub fn commit(&mut self, author: UserId, mut events: Vec<TeamEvent>, rotate: bool) -> Verdict {
         let mut envelopes = Vec::new();
         if rotate {
             let (rotation, sealed) = self.rotation(&events, author);
@@ -337,28 +549,37 @@ impl Team {
             envelopes = sealed;
         }
         let entries = self.signed(author, events);
-        self.submit(entries, &envelopes)
+        self.submit(&entries, &envelopes)
     }
 
-    pub fn submit(&mut self, entries: Vec<CommitEntry>, envelopes: &[Envelope]) -> Result<(), Code> {
-        let state = TeamState::commit(self.state.as_ref(), &entries, envelopes, self.now, &Now(&self.world))
-            .map_err(|refusal| refusal.code)?;
-        let received_at = state.received_at();
-        self.log.extend(entries.into_iter().map(|entry| (entry, received_at)));
-        self.state = Some(state);
+    pub fn submit(&mut self, entries: &[String], envelopes: &[Envelope]) -> Verdict {
+        let state = decide(self.state.as_ref(), entries, envelopes, self.object_time(), &Now(&self.world));
+        self.take(state.map_err(code)?, entries);
         Ok(())
     }
 
-    /// What a client makes of the log.
-    pub fn replayed(&self) -> Result<TeamState, Code> {
-        let (first, received_at) = &self.log[0];
+    /// Keeps what was decided.
+    pub fn take(&mut self, state: TeamState, entries: &[String]) {
+        let received_at = state.received_at();
+        self.log.extend(entries.iter().map(|entry| (entry.clone(), received_at)));
+        self.state = Some(state);
+    }
+
+    /// What a client makes of the log that it is shown.
+    pub fn replayed(&self) -> Verdict<TeamState> {
         let directory = Then(&self.world);
-        let mut state = TeamState::found(&first.entry, *received_at, &directory).map_err(|refusal| refusal.code)?;
-        for (entry, received_at) in &self.log[1..] {
-            state.apply(entry, *received_at, &directory).map_err(|refusal| refusal.code)?;
+        let mut state = None;
+        for (jws, received_at) in &self.log {
+            state = Some(follow(state.as_ref(), jws, *received_at, &directory)?);
         }
-        state.settled().map_err(|refusal| refusal.code)?;
+        let state = state.unwrap();
+        state.settled().map_err(code)?;
         Ok(state)
+    }
+
+    /// What a client makes of the log if a service that lies shows one entry more.
+    pub fn shown(&self, entry: &str, received_at: Time) -> Verdict<TeamState> {
+        follow(self.state.as_ref(), entry, received_at, &Then(&self.world))
     }
 
     pub fn head_of(&self, user: UserId) -> Option<Head> {
@@ -388,25 +609,22 @@ impl Team {
     }
 
     pub fn to_team(&self) -> Audience {
-        Audience::Team { epoch: self.state().epoch().unwrap().number, wrapped: sealed(32) }
+        Audience::Team { epoch: self.epoch(), wrapped: sealed(32) }
     }
 
-    pub fn to_members(&self, author: UserId, members: &[UserId]) -> Audience {
+    /// An audience of members, and the envelopes for them and the author.
+    pub fn to_members(&self, author: UserId, members: &[UserId]) -> (Audience, Vec<Envelope>) {
         let mut members = members.to_vec();
         members.sort_unstable();
         let everyone = members.iter().chain([&author]);
         let mut envelopes: Vec<Envelope> =
             everyone.flat_map(|user| self.person(*user).log.active().map(|(device, _)| envelope(*device))).collect();
         envelopes.sort_unstable_by_key(|envelope| envelope.device);
-        Audience::Members { epoch: self.state().epoch().unwrap().number, members, envelopes }
+        (Audience::Members { epoch: self.epoch(), members, envelopes: labels::envelope_set(&envelopes) }, envelopes)
     }
 
-    pub fn admit(&self, device: &Key, statement: &SnippetStatement) -> Result<(), Code> {
+    pub fn admit(&self, device: &Key, statement: &SnippetStatement, envelopes: &[Envelope]) -> Verdict {
         let snippet = verify::<SnippetStatement>(&device.sign(statement), &device.public())?;
-        self.state().admit(&snippet, self.now, |user| self.head_of(user)).map_err(|refusal| refusal.code)
+        self.state().admit(&snippet, envelopes, self.now, |user| self.head_of(user)).map_err(code)
     }
-}
-
-pub fn envelope(device: DeviceId) -> Envelope {
-    Envelope { device, prekey: KeyId(Hash::of(b"prekey")), enc: Bytes([4; 65]), ct: Bytes([5; 48]) }
 }

@@ -1,0 +1,438 @@
+//! People who have lost a right, and devices that were revoked, keep trying with all that they ever had: alone, and together
+//! with a service that lies.
+#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::indexing_slicing, missing_docs)]
+mod support;
+
+use std::collections::BTreeMap;
+
+use osmynt_core::limits::{CLOCK_SKEW, PENDING_SECONDS};
+use osmynt_core::statement::TeamEntry;
+use osmynt_core::teamlog::{Joining, Role, TeamEvent, TeamState};
+use osmynt_core::{DeviceId, InviteId, Time, Unverified, UserId, Window};
+use proptest::prelude::*;
+use support::acts::{Act, act, change_world, config, events};
+use support::{Key, Now, Team, Then, World, chained, decide, follow, rotation};
+
+/// An invitation, as whoever reads the log remembers it.
+#[derive(Debug, Clone, Copy)]
+struct Made {
+    by: UserId,
+    seq: u64,
+    role: Role,
+    user: Option<UserId>,
+    uses: u32,
+    closed: bool,
+}
+
+/// Who has which rights by the log, and who has lost them: written down apart from the rules that are tested.
+#[derive(Debug, Clone, Default)]
+struct Ledger {
+    members: BTreeMap<UserId, (Role, Option<InviteId>)>,
+    waiting: BTreeMap<UserId, (Role, InviteId, Time)>,
+    barred: BTreeMap<UserId, u64>,
+    made: BTreeMap<InviteId, Made>,
+    /// The latest head of each user log that any rotation ever named.
+    named: BTreeMap<UserId, u64>,
+    confirming: bool,
+}
+
+impl Ledger {
+    /// Writes down an accepted entry, or says why nobody should have accepted it. `after` is the state that it led to.
+    fn write(&mut self, jws: &str, received_at: Time, after: &TeamState, world: &World) -> Result<(), &'static str> {
+        let entry = Unverified::<TeamEntry>::parse(jws).unwrap();
+        let said = entry.payload();
+        self.waiting.retain(|_, (_, _, since)| received_at.0 - since.0 <= PENDING_SECONDS);
+        self.speaks(said.user, DeviceId(entry.kid()), received_at, world)?;
+        match &said.event {
+            TeamEvent::TeamCreated { .. } => {
+                self.members.insert(said.user, (Role::Owner, None));
+                return Ok(());
+            }
+            TeamEvent::MemberJoined { invite, .. } => return self.join(said.user, *invite, received_at),
+            TeamEvent::MemberLeft {} if self.waiting.remove(&said.user).is_some() => return Ok(()),
+            _ => {}
+        }
+        let Some((role, _)) = self.members.get(&said.user).copied() else { return Err("the author is no member") };
+        let needed = match &said.event {
+            TeamEvent::MemberLeft {} | TeamEvent::KeyRotated(_) => Role::Member,
+            TeamEvent::RoleChanged { .. } | TeamEvent::PolicyChanged { .. } => Role::Owner,
+            _ => Role::Admin,
+        };
+        if role < needed {
+            return Err("the author's role does not allow it");
+        }
+        match &said.event {
+            TeamEvent::InviteCreated { key, role: given, uses, user, .. } => {
+                if *given > role {
+                    return Err("nobody invites to a role above their own");
+                }
+                let by = said.user;
+                let made = Made { by, seq: said.seq, role: *given, user: *user, uses: *uses, closed: false };
+                self.made.insert(InviteId(key.thumbprint()), made);
+            }
+            TeamEvent::InviteRevoked { invite } => self.close(|id, _| id == *invite),
+            TeamEvent::MemberConfirmed { user } => {
+                let Some((given, invite, _)) = self.waiting.remove(user) else { return Err("nobody waits") };
+                if given > role {
+                    return Err("nobody confirms to a role above their own");
+                }
+                self.members.insert(*user, (given, Some(invite)));
+            }
+            TeamEvent::MemberRemoved { user } => {
+                let lost = match self.waiting.remove(user) {
+                    Some((_, invite, _)) => Some(invite),
+                    None => match self.members.remove(user) {
+                        Some((theirs, _)) if theirs > Role::Member && role < Role::Owner => {
+                            return Err("only an owner removes owners and admins");
+                        }
+                        Some((_, invite)) => invite,
+                        None => return Err("there is nobody to remove"),
+                    },
+                };
+                self.bar(*user, lost, said.seq);
+            }
+            TeamEvent::MemberLeft {} => {
+                self.members.remove(&said.user);
+                self.close(|_, made| made.by == said.user);
+            }
+            TeamEvent::RoleChanged { user, role } => {
+                let (before, invite) = self.members.insert(*user, (*role, None)).ok_or("there is no such member")?;
+                self.members.insert(*user, (*role, invite));
+                if *role < before {
+                    self.bar(*user, invite, said.seq);
+                }
+            }
+            TeamEvent::PolicyChanged { policy } => self.confirming = policy.joining == Joining::Confirmation,
+            TeamEvent::KeyRotated(rotation) => return self.rotate(&rotation.seqs, received_at, after, world),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A revoked device speaks no longer than clocks may differ, and never once a rotation has named its revocation.
+    fn speaks(&self, user: UserId, device: DeviceId, received_at: Time, world: &World) -> Result<(), &'static str> {
+        let known = world.people[&user].log.device(&device).ok_or("the device is not the author's")?;
+        let Some(revoked) = known.revoked else { return Ok(()) };
+        if received_at.0 > revoked.at.0 + CLOCK_SKEW {
+            return Err("the device was revoked long before");
+        }
+        if self.named.get(&user).is_some_and(|named| *named >= revoked.seq) {
+            return Err("a rotation had named the revocation of the device");
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, user: UserId, invite: InviteId, received_at: Time) -> Result<(), &'static str> {
+        if self.members.contains_key(&user) {
+            return Err("a member does not join");
+        }
+        let made = self.made.get_mut(&invite).ok_or("nobody made this invitation")?;
+        if made.closed || made.uses == 0 {
+            return Err("the invitation is closed or used up");
+        }
+        if made.user.is_some_and(|named| named != user) {
+            return Err("the invitation is for somebody else");
+        }
+        if self.barred.get(&user).is_some_and(|barred| made.user.is_none() || made.seq < *barred) {
+            return Err("the author is barred");
+        }
+        made.uses -= 1;
+        let role = made.role;
+        if self.confirming {
+            self.waiting.insert(user, (role, invite, received_at));
+        } else {
+            self.members.insert(user, (role, Some(invite)));
+        }
+        Ok(())
+    }
+
+    fn rotate(
+        &mut self,
+        seqs: &[u64],
+        received_at: Time,
+        after: &TeamState,
+        world: &World,
+    ) -> Result<(), &'static str> {
+        let covered: Vec<(UserId, DeviceId)> = after.devices().collect();
+        if after.members().keys().ne(self.members.keys()) {
+            return Err("others than the members are members");
+        }
+        for (user, device) in covered {
+            if !self.members.contains_key(&user) {
+                return Err("somebody who is out has the key");
+            }
+            self.speaks(user, device, received_at, world).map_err(|_| "a device that was revoked has the key")?;
+        }
+        for (user, seq) in self.members.keys().zip(seqs) {
+            let named = self.named.entry(*user).or_default();
+            if *seq < *named {
+                return Err("a head went back");
+            }
+            *named = *seq;
+        }
+        Ok(())
+    }
+
+    fn bar(&mut self, user: UserId, came_in_by: Option<InviteId>, seq: u64) {
+        self.barred.insert(user, seq);
+        self.close(|id, made| made.by == user || Some(id) == came_in_by);
+    }
+
+    fn close(&mut self, which: impl Fn(InviteId, &Made) -> bool) {
+        for (id, made) in &mut self.made {
+            made.closed |= which(*id, made);
+        }
+    }
+}
+
+/// What somebody tries in one commit.
+#[derive(Debug, Clone)]
+struct Attempt {
+    acts: Vec<Act>,
+    /// Somebody who is barred, if there is anybody.
+    barred: bool,
+    who: u32,
+    /// With a device that was revoked, if there is one.
+    revoked: Option<usize>,
+    /// Whether a rotation comes along; as an honest client would have it, if none.
+    rotates: Option<bool>,
+    /// How many entries of every user log the rotation leaves out.
+    back: u64,
+}
+
+fn attempt() -> impl Strategy<Value = Attempt> {
+    (
+        prop::collection::vec(act(), 1..3),
+        any::<bool>(),
+        any::<u32>(),
+        prop::option::weighted(0.4, 0..3_usize),
+        prop::option::weighted(0.3, any::<bool>()),
+        prop_oneof![3 => Just(0_u64), 1 => 1..3_u64],
+    )
+        .prop_map(|(acts, barred, who, revoked, rotates, back)| Attempt {
+            acts,
+            barred,
+            who,
+            revoked,
+            rotates,
+            back,
+        })
+}
+
+/// When a service that lies says that it has received something.
+#[derive(Debug, Clone, Copy)]
+enum When {
+    WithTheHead,
+    AsEarlyAsTheClientTakesIt,
+    AtTheLastReading,
+    WhileTheRevokedDeviceSpoke,
+    Now,
+    InTheFuture,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// What everybody does at an honest service.
+    Honest(Act),
+    /// What nobody should get away with, at an honest service.
+    Alone(Attempt),
+    /// A continuation of the log that only a client is shown.
+    Shown(Vec<(Attempt, When)>),
+    /// The client reads the log.
+    Read,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let when = prop_oneof![
+        Just(When::WithTheHead),
+        Just(When::AsEarlyAsTheClientTakesIt),
+        Just(When::AtTheLastReading),
+        Just(When::WhileTheRevokedDeviceSpoke),
+        Just(When::Now),
+        Just(When::InTheFuture),
+    ];
+    prop_oneof![
+        12 => act().prop_map(Step::Honest),
+        6 => attempt().prop_map(Step::Alone),
+        4 => prop::collection::vec((attempt(), when), 1..5).prop_map(Step::Shown),
+        3 => Just(Step::Read),
+    ]
+}
+
+struct Scene {
+    team: Team,
+    ledger: Ledger,
+    next_key: u32,
+    /// What the client has verified, and when it has read the log.
+    client: (TeamState, Ledger),
+    read_at: Time,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let mut team = Team::of_four();
+        team.meet(support::Person::new(5));
+        let mut ledger = Ledger::default();
+        let mut state = None;
+        for (jws, received_at) in &team.log {
+            let after = follow(state.as_ref(), jws, *received_at, &Then(&team.world)).unwrap();
+            ledger.write(jws, *received_at, &after, &team.world).unwrap();
+            state = Some(after);
+        }
+        let client = (team.state().clone(), ledger.clone());
+        let read_at = team.now;
+        Self { team, ledger, next_key: 500_000, client, read_at }
+    }
+
+    /// Takes the step, or says what was accepted and should not have been.
+    fn take(&mut self, step: &Step) -> Result<(), &'static str> {
+        match step {
+            Step::Honest(act) if act.changes_the_world() => {
+                let _ = change_world(&mut self.team, act, &mut self.next_key);
+                Ok(())
+            }
+            Step::Honest(act) => {
+                let Some((author, events, rotate)) = events(&mut self.team, act) else { return Ok(()) };
+                let device = self.team.person(author).device().clone();
+                self.submit(author, &device, events, rotate, 0)
+            }
+            Step::Alone(attempt) => {
+                let barred: Vec<UserId> = self.ledger.barred.keys().copied().collect();
+                let (author, device) = self.actor(attempt, &barred);
+                let (events, rotate) = self.events(attempt, author);
+                self.submit(author, &device, events, rotate, attempt.back)
+            }
+            Step::Shown(attempts) => self.show(attempts),
+            Step::Read => {
+                self.client = (self.team.state().clone(), self.ledger.clone());
+                self.read_at = self.team.now;
+                Ok(())
+            }
+        }
+    }
+
+    fn actor(&self, attempt: &Attempt, barred: &[UserId]) -> (UserId, Key) {
+        let from = if attempt.barred && !barred.is_empty() { barred } else { &self.team.ids };
+        let author = from[attempt.who as usize % from.len()];
+        let person = self.team.person(author);
+        let lost = attempt.revoked.and_then(|n| person.lost.iter().rev().nth(n % person.lost.len().max(1)));
+        (author, lost.unwrap_or_else(|| person.device()).clone())
+    }
+
+    fn events(&mut self, attempt: &Attempt, author: UserId) -> (Vec<TeamEvent>, bool) {
+        let n = self.team.ids.iter().position(|user| *user == author).unwrap();
+        let (mut all, mut any) = (Vec::new(), false);
+        for act in &attempt.acts {
+            if let Some((_, events, rotate)) = events(&mut self.team, &act.clone().by(u32::try_from(n).unwrap())) {
+                all.extend(events);
+                any |= rotate;
+            }
+        }
+        (all, attempt.rotates.unwrap_or(any))
+    }
+
+    fn submit(
+        &mut self,
+        author: UserId,
+        device: &Key,
+        mut events: Vec<TeamEvent>,
+        rotate: bool,
+        back: u64,
+    ) -> Result<(), &'static str> {
+        let team = &mut self.team;
+        let mut envelopes = Vec::new();
+        if rotate {
+            let (rotation, sealed) = rotation(&team.world, team.state.as_ref(), &events, author, back);
+            events.push(TeamEvent::KeyRotated(rotation));
+            envelopes = sealed;
+        }
+        let entries = chained(team.state.as_ref(), device, author, events, team.now);
+        let Ok(state) = decide(team.state.as_ref(), &entries, &envelopes, team.object_time(), &Now(&team.world)) else {
+            return Ok(());
+        };
+        for jws in &entries {
+            self.ledger.write(jws, state.received_at(), &state, &team.world)?;
+        }
+        team.take(state, &entries);
+        Ok(())
+    }
+
+    /// Shows the client one commit after the other, and goes on with those that it takes.
+    fn show(&mut self, attempts: &[(Attempt, When)]) -> Result<(), &'static str> {
+        let (state, mut ledger) = self.client.clone();
+        let honest = (self.team.state.replace(state), self.team.now);
+        let window = Window { read_at: Some(self.read_at), now: self.team.now };
+        let mut result = Ok(());
+        for (attempt, when) in attempts {
+            let barred: Vec<UserId> = ledger.barred.keys().copied().collect();
+            let (author, device) = self.actor(attempt, &barred);
+            let known = self.team.person(author).log.device(&device.device()).unwrap();
+            let received_at = match when {
+                When::WithTheHead => self.team.state().received_at(),
+                When::AsEarlyAsTheClientTakesIt => Time(self.read_at.0 - CLOCK_SKEW),
+                When::AtTheLastReading => self.read_at,
+                When::WhileTheRevokedDeviceSpoke => known.revoked.map_or(self.read_at, |at| at.at.plus(CLOCK_SKEW)),
+                When::Now => honest.1,
+                When::InTheFuture => honest.1.plus(CLOCK_SKEW),
+            };
+            self.team.now = received_at;
+            let (events, rotate) = self.events(attempt, author);
+            if window.check(received_at).is_err() {
+                continue;
+            }
+            result = self.follow(&mut ledger, author, &device, events, rotate.then_some(attempt.back));
+            if result.is_err() {
+                break;
+            }
+        }
+        (self.team.state, self.team.now) = (honest.0, honest.1);
+        result
+    }
+
+    fn follow(
+        &mut self,
+        ledger: &mut Ledger,
+        author: UserId,
+        device: &Key,
+        mut events: Vec<TeamEvent>,
+        rotate: Option<u64>,
+    ) -> Result<(), &'static str> {
+        let team = &mut self.team;
+        if let Some(back) = rotate {
+            let (rotation, _) = rotation(&team.world, team.state.as_ref(), &events, author, back);
+            events.push(TeamEvent::KeyRotated(rotation));
+        }
+        let entries = chained(team.state.as_ref(), device, author, events, team.now);
+        let mut state = team.state.clone();
+        for jws in &entries {
+            let Ok(after) = follow(state.as_ref(), jws, team.now, &Then(&team.world)) else { return Ok(()) };
+            state = Some(after);
+        }
+        let state = state.unwrap();
+        if state.settled().is_err() {
+            return Ok(());
+        }
+        for jws in &entries {
+            ledger.write(jws, team.now, &state, &team.world)?;
+        }
+        team.state = Some(state);
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(config(96))]
+
+    #[test]
+    fn whoever_has_lost_a_right_gets_nothing_by_it_alone_or_with_a_service_that_lies(
+        steps in prop::collection::vec(step(), 1..80)
+    ) {
+        let mut scene = Scene::new();
+        for step in &steps {
+            if let Err(why) = scene.take(step) {
+                prop_assert!(false, "{}: {:?}", why, step);
+            }
+        }
+        prop_assert_eq!(&scene.team.replayed().unwrap(), scene.team.state());
+    }
+}
