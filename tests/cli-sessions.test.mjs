@@ -163,7 +163,7 @@ describe("sessions", () => {
     assert.match(own.err, /osmynt logout/);
     assert.equal((await ada.run(["session", "revoke", "nothing-like-it"])).code, REFUSED);
     const { code, out } = await ada.run(["session", "revoke", "--", theirs.slice(0, 10)]);
-    assert.deepEqual([code, out], [OK, "Ended the sign-in on ada's laptop. What was read there stays there.\n"]);
+    assert.deepEqual([code, out], [OK, "Ended the sign-in on \"ada's laptop\". What was read there stays there.\n"]);
     const over = await other.run(["whoami"]);
     assert.equal(over.code, NOT_SIGNED_IN);
     assert.match(over.err, /the sign-in is over/);

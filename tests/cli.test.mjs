@@ -170,7 +170,7 @@ describe("sharing and opening", () => {
       snippet, team, team_name: TEAM, kind: "code", title: "Two lines", author: "ada", mine: false, size: 10, language: "rust",
       path: "lines.rs", repository: null, lines: { from: 2, to: 3 }, expires_at: null,
     });
-    assert.match((await grace.run(["list", "--limit", "1"])).out, new RegExp(`^${snippet.slice(-8)}  (just now|\\d+ minutes? ago)  ada  lines\\.rs:2-3  10 B  Two lines\n$`));
+    assert.match((await grace.run(["list", "--limit", "1"])).out, new RegExp(`^${snippet.slice(-8)}  (just now|\\d+ minutes? ago)  ada  lines\\.rs:2-3  10 B  "Two lines"\n$`));
     for (const part of [snippet.slice(-8), snippet.slice(0, 30)]) assert.equal((await grace.run(["open", part])).out, "two\nthree\n");
     const opened = await grace.json("open", snippet);
     assert.deepEqual([opened.content, opened.title, opened.snippet], ["two\nthree\n", "Two lines", snippet]);
@@ -288,7 +288,7 @@ describe("at a terminal", () => {
     const { snippet } = await ada.json("share", "main.rs", "--team", TEAM, "--title", "Start");
     assert.match((await grace.see(["open", snippet])).out, /\u001b\[35m/);
     for (const plain of [await grace.see(["open", snippet, "--color", "never"]), await grace.see(["open", snippet], { env: { NO_COLOR: "1" } })]) {
-      assert.match(plain.out, /^main\.rs  ·  Start  ·  ada, (just now|\d+ minutes? ago)\r\n\r\nfn main\(\) \{\}\r\n$/);
+      assert.match(plain.out, /^main\.rs  ·  "Start"  ·  ada, (just now|\d+ minutes? ago)\r\n\r\nfn main\(\) \{\}\r\n$/);
     }
     assert.match((await grace.run(["open", snippet, "--color", "always"])).out, /\u001b\[35m/);
   });

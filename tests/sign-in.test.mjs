@@ -594,10 +594,12 @@ describe("a GitHub that fails", { concurrency: true }, () => {
     ["names a person with a text for a number", token, json({ ...ADA_THERE, id: "1" }), /answer to the user request makes no sense/],
     ["names a person without a login", token, json({ ...ADA_THERE, login: "" }), /names nobody/],
   ];
+  const HIDING = json({ ...ADA_THERE, login: "ada\u00ad" });
 
   let failing;
   let github;
   const faults = new Map(FAULTS.map(([what, forToken, forPerson], index) => [`code-${index}`, { what, forToken, forPerson }]));
+  faults.set("code-hiding", { what: "names a person by a login that it gives to nobody", forToken: token, forPerson: HIDING });
   before(async () => {
     // The code tells which fault is asked for; the person is asked for right after the token, so the token tells it there.
     github = createServer(async (request, response) => {
@@ -618,16 +620,28 @@ describe("a GitHub that fails", { concurrency: true }, () => {
     await failing?.dispose();
   });
 
+  /** The page to which a person comes back from GitHub with this code. */
+  const comeBack = async (code) => {
+    const { started } = await startHandshake({ to: failing });
+    const browser = new Browser();
+    const start = await browser.open(started.verification_uri_complete);
+    const { form } = start.onlyButton();
+    const cookie = browser.cookies.map(({ name, value }) => `${name}=${value}`).join("; ");
+    const away = await fetch(`${failing.url}/sign-in`, { method: "POST", redirect: "manual", headers: { cookie }, body: new URLSearchParams(form.fields) });
+    const state = new URL(away.headers.get("location")).searchParams.get("state");
+    return browser.open(`${failing.url}/sign-in/callback?code=${code}&state=${state}`);
+  };
+
+  it("gives nobody a login that passes for another's", async () => {
+    const page = await comeBack("code-hiding");
+    assert.equal(page.status, 403, page.text);
+    assert.match(page.text, /Your login at GitHub cannot be used here: .*another account/);
+    assert.deepEqual((await tablesOf(failing)).users, []);
+  });
+
   FAULTS.forEach(([what, , , says], index) => {
     it(`is survived, told to the person without details and to the log with them, when it ${what}`, async () => {
-      const { started } = await startHandshake({ to: failing });
-      const browser = new Browser();
-      const start = await browser.open(started.verification_uri_complete);
-      const { form } = start.onlyButton();
-      const cookie = browser.cookies.map(({ name, value }) => `${name}=${value}`).join("; ");
-      const away = await fetch(`${failing.url}/sign-in`, { method: "POST", redirect: "manual", headers: { cookie }, body: new URLSearchParams(form.fields) });
-      const state = new URL(away.headers.get("location")).searchParams.get("state");
-      const page = await browser.open(`${failing.url}/sign-in/callback?code=code-${index}&state=${state}`);
+      const page = await comeBack(`code-${index}`);
       assert.equal(page.status, 503, page.text);
       assert.match(page.text, /GitHub could not be asked who you are\. Wait a moment/);
       assert.ok(await eventually(() => failing.log.some((line) => says.test(line))), failing.log.join("\n"));

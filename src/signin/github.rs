@@ -2,7 +2,7 @@
 //!
 //! The token that GitHub gives is used once, to ask who its owner is, and then forgotten.
 
-use osmynt_core::{Code, Hash};
+use osmynt_core::{Code, Hash, text};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use worker::url::form_urlencoded;
@@ -43,7 +43,8 @@ pub(crate) fn authorize_url(config: &Config, state: &str, verifier: &str) -> Res
 
 /// Who the person is who came back from GitHub with this code.
 ///
-/// `gone` when GitHub does not take the code (any more), `unavailable` when it cannot be asked.
+/// `gone` when GitHub does not take the code (any more), `forbidden` when the person's login is none that GitHub gives
+/// out, `unavailable` when GitHub cannot be asked.
 pub(crate) async fn identify(config: &Config, code: &str, verifier: &str) -> Result<Person, Problem> {
     let token = exchange(config, code, verifier).await?;
     let request = request(&format!("{}/user", config.github.api_url), Method::Get, None, Some(&token))?;
@@ -121,9 +122,18 @@ fn request(url: &str, method: Method, form: Option<&str>, token: Option<&str>) -
 impl Person {
     /// What GitHub told, within bounds.
     fn known(self) -> Result<Self, Problem> {
-        if self.login.is_empty() || self.login.len() > NAME_CHARS {
+        if self.login.is_empty() {
             return Err(failed("GitHub's answer to the user request names nobody"));
         }
+        // Teammates decide by it whom to trust.
+        text::check_login(&self.login).map_err(|refusal| {
+            let detail = format!(
+                "Your login at GitHub cannot be used here: {}. Sign in with another account, or tell whoever runs this \
+                 service.",
+                refusal.detail
+            );
+            Problem::new(Code::Forbidden, detail)
+        })?;
         let name = self.name.map(|name| name.trim().chars().take(NAME_CHARS).collect::<String>());
         let is_picture = |url: &String| url.len() <= AVATAR_URL_BYTES && url.starts_with("https://");
         Ok(Self { name: name.filter(|name| !name.is_empty()), avatar_url: self.avatar_url.filter(is_picture), ..self })
@@ -161,5 +171,17 @@ mod tests {
     #[test]
     fn an_answer_that_names_nobody_is_refused() {
         assert!(Person { login: String::new(), ..person(None, None) }.known().is_err());
+    }
+
+    #[test]
+    fn a_login_that_github_gives_to_nobody_is_refused_with_what_to_do() {
+        for login in ["ada\u{ad}", "ada ", "аda", "@ada", &"l".repeat(40)] {
+            let Err(problem) = Person { login: login.into(), ..person(None, None) }.known() else {
+                panic!("{login:?}");
+            };
+            assert_eq!(problem.refusal.code, Code::Forbidden, "{login:?}");
+            assert!(problem.refusal.detail.contains("another account") && !problem.refusal.detail.contains(login));
+        }
+        assert!(Person { login: "octocat_corp".into(), ..person(None, None) }.known().is_ok());
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use osmynt_core::limits::{DEVICE_NAME_CHARS, HANDSHAKE_SECONDS};
+use osmynt_core::limits::HANDSHAKE_SECONDS;
 use osmynt_core::{Code, DeviceId, Hash, PublicKey, Refusal, Time};
 use serde::{Deserialize, Serialize};
 use worker::Env;
@@ -110,21 +110,6 @@ impl fmt::Display for UserCode {
     }
 }
 
-/// A device's name is shown where a person decides whether to trust it: 1 to 64 characters, none of which could hide
-/// others or change their order.
-pub(crate) fn check_name(name: &str) -> Result<(), Refusal> {
-    let printable = |character: char| {
-        !character.is_control()
-            && !matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let count = name.chars().count();
-    if (1..=DEVICE_NAME_CHARS).contains(&count) && name.chars().all(printable) && !name.trim().is_empty() {
-        Ok(())
-    } else {
-        Err(Refusal::new(Code::InvalidRequest, "A device's name has 1 to 64 printable characters."))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,15 +128,6 @@ mod tests {
     fn what_is_no_code_is_refused() {
         for text in ["", "BZBZ-ZCD", "BZBZ-ZCDFF", "AEIO-UAEI", "BZBZ-ZCD1", "BZBZ-ZCDé", "BZBZ/ZCDF"] {
             assert!(text.parse::<UserCode>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_device_name_cannot_be_empty_or_hide_what_it_says() {
-        assert!(check_name("Ada’s laptop").is_ok());
-        assert!(check_name(&"é".repeat(64)).is_ok());
-        for name in ["", " ", &"e".repeat(65), "a\nb", "a\u{202e}b", "a\u{200b}b", "a\u{2066}b", "a\u{0}b"] {
-            assert!(check_name(name).is_err(), "{name:?}");
         }
     }
 }

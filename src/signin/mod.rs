@@ -19,9 +19,9 @@ mod ticket;
 pub(crate) use refresh::IdempotencyKey;
 
 use osmynt_core::api::{HandshakeStarted, StartHandshake, TokenRequest, Tokens};
-use osmynt_core::limits::{ACCESS_SECONDS, HANDSHAKE_SECONDS, POLL_SECONDS, REFRESH_SECONDS};
+use osmynt_core::limits::{ACCESS_SECONDS, DEVICE_NAME_CHARS, HANDSHAKE_SECONDS, POLL_SECONDS, REFRESH_SECONDS};
 use osmynt_core::statement::HandshakeStatement;
-use osmynt_core::{Code, DeviceId, Hash, Time, Unverified, b64u};
+use osmynt_core::{Code, DeviceId, Hash, Time, Unverified, b64u, text};
 use uuid::Builder;
 use worker::Response;
 
@@ -44,7 +44,8 @@ pub(crate) async fn start(mut call: Call) -> Result<Response, Problem> {
     let key = statement.payload().jwk;
     let statement = crypto::verify(statement, &key).await?;
     let said = statement.payload();
-    handshake::check_name(&said.name)?;
+    // It is shown where a person decides whether to trust the device.
+    text::check_name(&said.name, DEVICE_NAME_CHARS)?;
 
     let handshake = Handshake {
         id: b64u::encode(&crypto::random::<16>()?),

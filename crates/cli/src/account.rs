@@ -4,11 +4,12 @@ use crate::{
     args::Account as Command,
     client,
     failure::{Failure, Result},
-    output::{Output, ago, line, now, table},
+    output::{Output, ago, now, table},
     sessions::{confirm, short},
     teams::{name_or_id, person},
 };
 use osmynt_client::{AccountEvent, AccountEventType, Client, Deletion, Departure, Fate, Home};
+use osmynt_core::text::{EXCERPT_CHARS, line, word};
 use serde_json::{Value, json};
 use std::{
     io::{self, Seek as _},
@@ -138,7 +139,7 @@ fn delete(yes: bool, out: Output) -> Result<()> {
     let departures = match deletion {
         Deletion::Ahead(departures) => {
             if !yes {
-                let login = line(&client.profile().login);
+                let login = word(&client.profile().login, EXCERPT_CHARS);
                 let question = format!("{}\nTo delete it, type your login, {login}:", explained(&client, &departures));
                 confirm(out, &question, |answer| answer.eq_ignore_ascii_case(&login))?;
             }
@@ -162,7 +163,8 @@ fn delete(yes: bool, out: Output) -> Result<()> {
 /// What deleting the account means, team by team.
 fn explained(client: &Client, departures: &[Departure]) -> String {
     let profile = client.profile();
-    let mut text = format!("This deletes your account {} at {}, for good.\n", line(&profile.login), profile.server);
+    let login = word(&profile.login, EXCERPT_CHARS);
+    let mut text = format!("This deletes your account {login} at {}, for good.\n", profile.server);
     if !departures.is_empty() {
         let rows: Vec<_> = departures
             .iter()

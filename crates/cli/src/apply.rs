@@ -6,15 +6,16 @@
 use crate::{
     args::Apply,
     failure::{Failure, Result},
-    git::{Applied, Merge, Repository},
-    list::place,
+    git::{Applied, Merge, Repository, words},
+    list::{given, place},
     open::fetch,
-    output::{Output, line},
+    output::Output,
     patch::Patch,
     ranges::{self, BaseRange, LineEnds, LineRange},
     worktree::{self, RepoPath},
 };
 use osmynt_client::{Base, Header, Kind, Opened};
+use osmynt_core::text::{EXCERPT_CHARS, quoted};
 use serde_json::json;
 use std::{collections::BTreeMap, fs, io, path::Path};
 
@@ -72,7 +73,7 @@ fn report(opened: &Opened, files: &[Done], dry_run: bool, out: Output) -> Result
         let said: Vec<String> = files
             .iter()
             .map(|file| {
-                let path = line(&file.path);
+                let path = given(&file.path);
                 match file.outcome {
                     Outcome::Created => format!("{} {path}", would("Created", "create")),
                     Outcome::Changed => format!("{} {path}", would("Changed", "change")),
@@ -85,7 +86,7 @@ fn report(opened: &Opened, files: &[Done], dry_run: bool, out: Output) -> Result
         said.join("\n")
     })?;
     let conflicts: Vec<String> =
-        files.iter().filter(|file| file.outcome == Outcome::Conflict).map(|file| line(&file.path)).collect();
+        files.iter().filter(|file| file.outcome == Outcome::Conflict).map(|file| given(&file.path)).collect();
     if conflicts.is_empty() {
         return Ok(());
     }
@@ -225,8 +226,8 @@ fn apply_text(repository: &Repository, opened: &Opened, dry_run: bool) -> Result
 
 fn refusal(why: Why, header: &Header) -> Failure {
     let what = place(header.path.as_deref(), header.lines).unwrap_or_default();
-    let path = header.path.as_deref().map(line).unwrap_or_default();
-    let whose = header.repository.as_deref().map(|name| format!(" of {}", line(name))).unwrap_or_default();
+    let path = header.path.as_deref().map(given).unwrap_or_default();
+    let whose = header.repository.as_deref().map(|name| format!(" of {}", given(name))).unwrap_or_default();
     let look = "Compare and choose by hand: osmynt open ID -o FILE";
     match why {
         Why::Differs => Failure::refused(format!(
@@ -239,9 +240,7 @@ fn refusal(why: Why, header: &Header) -> Failure {
         .next(look),
         Why::BaseMissing => {
             Failure::refused(format!("{what} was changed from a version{whose} that this repository does not have"))
-                .next(format!(
-                    "Run `git fetch` in your clone{whose} and try again, or compare by hand: osmynt open ID -o FILE"
-                ))
+                .next("Run `git fetch` in your clone and try again, or compare by hand: osmynt open ID -o FILE")
         }
         Why::NoSuchLines => {
             Failure::refused(format!("{what} says that it replaces lines that its base does not have")).next(look)
@@ -273,7 +272,7 @@ fn apply_diff(repository: &Repository, opened: &Opened, dry_run: bool) -> Result
                 .next("Nothing was changed. Look at it with: osmynt open ID"));
         }
         Err(said) => {
-            return Err(Failure::refused(format!("git cannot read the diff: {said}"))
+            return Err(Failure::refused(format!("git cannot read the diff: {}", words(&said)))
                 .next("Nothing was changed. Look at it with: osmynt open ID"));
         }
     }
@@ -288,7 +287,7 @@ fn apply_diff(repository: &Repository, opened: &Opened, dry_run: bool) -> Result
                 .collect());
         }
         Applied::Refused(said) => {
-            return Err(Failure::refused(format!("the diff does not fit your files:\n{said}")).next(
+            return Err(Failure::refused(format!("the diff does not fit your files: {}", words(&said))).next(
                 "Nothing was changed. Check out the version that it was made from, or look at it with: osmynt open ID",
             ));
         }
@@ -349,7 +348,7 @@ fn locate(repository: &Repository, path: &RepoPath) -> Result<std::path::PathBuf
 }
 
 fn outside(path: &str, why: worktree::Unsafe) -> Failure {
-    Failure::refused(format!("it would write to `{}`: {why}", line(path)))
+    Failure::refused(format!("it would write to {}: {why}", quoted(path, EXCERPT_CHARS)))
         .next("Nothing was changed. No honest share does that: ask its author, and look at it with: osmynt open ID")
 }
 

@@ -9,6 +9,7 @@ use crate::{
     patch::Patch,
     worktree::{RepoPath, Worktree},
 };
+use osmynt_core::text::quoted;
 use std::{
     env,
     ffi::OsStr,
@@ -17,6 +18,9 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
+
+/// More of git's words is not shown: enough for advice that names a folder.
+const GIT_CHARS: usize = 1_000;
 
 /// A repository with files on this machine.
 #[derive(Debug)]
@@ -60,7 +64,7 @@ impl Repository {
             return if said.contains("not a git repository") || said.contains("must be run in a work tree") {
                 Ok(None)
             } else {
-                Err(Failure::failed(format!("git cannot read this repository: {said}")))
+                Err(Failure::failed(format!("git cannot read this repository: {}", words(&said))))
             };
         }
         let text =
@@ -150,7 +154,7 @@ impl Repository {
             // The number of conflicts, cut off at 127.
             Some(1..=127) => Ok(Merge::Conflict(output.stdout)),
             _ if said(&output).to_lowercase().contains("binary") => Ok(Merge::Binary),
-            _ => Err(Failure::failed(format!("git cannot merge: {}", said(&output)))),
+            _ => Err(Failure::failed(format!("git cannot merge: {}", words(&said(&output))))),
         }
     }
 
@@ -337,8 +341,14 @@ fn succeeded(output: Output) -> Result<Vec<u8>> {
     if output.status.success() {
         Ok(output.stdout)
     } else {
-        Err(Failure::failed(format!("git failed: {}", said(&output))))
+        Err(Failure::failed(format!("git failed: {}", words(&said(&output)))))
     }
+}
+
+/// What git said, inside a sentence of ours. It repeats names and lines of what it was given.
+pub(crate) fn words(said: &str) -> String {
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    quoted(&lines.join("; "), GIT_CHARS)
 }
 
 /// What git wrote to standard error.

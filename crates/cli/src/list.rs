@@ -4,11 +4,12 @@ use crate::{
     args::{Delete, Export, List},
     client,
     failure::{Exit, Failure, Result},
-    output::{Output, ago, bytes, line, now, table},
+    output::{Output, ago, bytes, now, table},
     share::word,
     teams::{name_or_id, person},
 };
 use osmynt_client::{Audience, Client, Kind, Lines, Listing, Person, Rejected, Snippet, SnippetId, TeamId, Time};
+use osmynt_core::text::{self, line};
 use serde_json::{Value, json};
 use std::{
     cmp::Reverse,
@@ -53,7 +54,7 @@ pub(crate) fn run(args: &List, out: Output) -> Result<()> {
                 }
                 row.push(what(snippet));
                 row.push(bytes(snippet.header.size));
-                row.push(snippet.header.title.as_deref().map(line).unwrap_or_default());
+                row.push(title(snippet).unwrap_or_default());
                 row
             })
             .collect();
@@ -181,14 +182,24 @@ pub(crate) fn author(snippet: &Snippet) -> String {
 pub(crate) fn what(snippet: &Snippet) -> String {
     let header = &snippet.header;
     place(header.path.as_deref(), header.lines).unwrap_or_else(|| match (header.kind, &header.repository) {
-        (Kind::Diff, Some(repository)) => format!("diff of {}", line(repository)),
+        (Kind::Diff, Some(repository)) => format!("diff of {}", given(repository)),
         (kind, _) => word(kind).to_owned(),
     })
 }
 
+/// What its author calls it, for a person: between quotes, so that it passes for nothing else on the line.
+pub(crate) fn title(snippet: &Snippet) -> Option<String> {
+    snippet.header.title.as_deref().map(|title| text::quoted(title, text::EXCERPT_CHARS))
+}
+
+/// A path or a repository's name as its author gave it, all of it, for a terminal.
+pub(crate) fn given(name: &str) -> String {
+    text::word(name, usize::MAX)
+}
+
 /// `src/main.rs:10-42`, fit for a terminal.
 pub(crate) fn place(path: Option<&str>, lines: Option<Lines>) -> Option<String> {
-    let path = line(path?);
+    let path = given(path?);
     Some(match lines {
         None => path,
         Some(Lines { from, to }) if from == to => format!("{path}:{from}"),
@@ -240,6 +251,7 @@ mod tests {
     fn places_are_fit_for_a_terminal() {
         assert_eq!(place(Some("a\u{1b}[2J.rs"), Some(Lines { from: 1, to: 2 })).unwrap(), "a\\u{1b}[2J.rs:1-2");
         assert_eq!(place(Some("a"), Some(Lines { from: 7, to: 7 })).unwrap(), "a:7");
+        assert_eq!(place(Some("a has it. Run b"), Some(Lines { from: 7, to: 7 })).unwrap(), "\"a has it. Run b\":7");
         assert_eq!(place(None, None), None);
     }
 }

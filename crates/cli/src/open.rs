@@ -5,11 +5,14 @@ use crate::{
     client,
     failure::{Failure, Result},
     highlight,
-    list::{author, described, what},
-    output::{Output, Paint, ago, block, bytes, line, now},
+    list::{author, described, title, what},
+    output::{Output, Paint, ago, bytes, now},
 };
 use osmynt_client::{Client, Opened, SnippetId};
-use osmynt_core::b64u;
+use osmynt_core::{
+    b64u,
+    text::{block, line},
+};
 use serde_json::{Value, json};
 use std::{fs, io, path::Path};
 
@@ -83,7 +86,7 @@ fn whole(opened: &Opened) -> Value {
 fn for_person(opened: &Opened, paint: Paint) -> String {
     let snippet = &opened.snippet;
     let mut about = vec![what(snippet)];
-    about.extend(snippet.header.title.as_deref().map(line));
+    about.extend(title(snippet));
     about.push(format!("{}, {}", author(snippet), ago(snippet.received_at.unwrap_or(snippet.issued_at), now())));
     let header = about.iter().map(|part| paint.strong(part)).collect::<Vec<_>>().join(&paint.faint("  ·  "));
     let Ok(text) = std::str::from_utf8(&opened.content) else {

@@ -1,7 +1,8 @@
 //! What the person or the program at the other end gets to see.
 //!
-//! Whatever came from somebody else (titles, paths, names, contents, answers of the service) passes through [`line`]
-//! or [`block`] before it reaches a terminal, so that a teammate cannot send control sequences.
+//! Whatever came from somebody else (titles, paths, names, contents, answers of the service) passes through
+//! [`osmynt_core::text`] before it reaches a terminal: `line` in tables, `block` for contents, `quoted` and `word` inside
+//! sentences. So a teammate can neither send control sequences nor speak in our place.
 
 use crate::{
     args::{ColorWhen, Global},
@@ -9,6 +10,7 @@ use crate::{
 };
 use anstyle::{AnsiColor, Style};
 use osmynt_client::Time;
+use osmynt_core::text;
 use serde_json::{Value, json};
 use std::{
     fmt::Write as _,
@@ -109,12 +111,7 @@ impl Output {
             }
             writeln!(err, "{}", json_text(&json!({"error": error})))
         } else {
-            let paint = Paint(self.error_color);
-            let mut text = format!("{} {}", paint.error("error:"), block(&failure.message));
-            if let Some(next) = &failure.next {
-                let _ = write!(text, "\n{}", block(next));
-            }
-            writeln!(err, "{text}")
+            writeln!(err, "{}", failed(failure, Paint(self.error_color)))
         };
     }
 
@@ -155,21 +152,30 @@ fn ended(written: io::Result<()>) -> Result<()> {
     }
 }
 
-/// A value as one line of JSON. Control characters and direction marks beyond those that JSON escapes itself are
-/// escaped too: the text means the same, and a terminal that shows it does nothing with them.
+/// A failure for a person. What happened is one line, whatever got into it: what stands below is ours.
+fn failed(failure: &Failure, paint: Paint) -> String {
+    let mut shown = format!("{} {}", paint.error("error:"), text::line(&failure.message));
+    if let Some(next) = &failure.next {
+        let _ = write!(shown, "\n{}", text::block(next));
+    }
+    shown
+}
+
+/// A value as one line of JSON. Whatever is not visibly itself is escaped, beyond what JSON escapes anyway: the text
+/// means the same, and a terminal that shows it does nothing with it.
 fn json_text(value: &Value) -> String {
-    let mut text = String::new();
+    let mut json = String::new();
     for c in value.to_string().chars() {
-        if is_hostile(c) {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                let _ = write!(text, "\\u{unit:04x}");
-            }
-        } else {
-            text.push(c);
+        if text::is_visible(c) {
+            json.push(c);
+            continue;
+        }
+        let mut units = [0; 2];
+        for unit in c.encode_utf16(&mut units) {
+            let _ = write!(json, "\\u{unit:04x}");
         }
     }
-    text
+    json
 }
 
 /// Colours, or none.
@@ -209,35 +215,6 @@ impl Paint {
     fn error(self, text: &str) -> String {
         self.with(AnsiColor::Red.on_default().bold(), text)
     }
-}
-
-/// Text from elsewhere, for one line of a terminal: every control character is made visible.
-pub(crate) fn line(text: &str) -> String {
-    visible(text, |c| c == '\n' || c == '\t' || is_hostile(c))
-}
-
-/// Text from elsewhere, for a terminal: as [`line`], but lines and tabs stay.
-pub(crate) fn block(text: &str) -> String {
-    visible(&text.replace("\r\n", "\n"), is_hostile)
-}
-
-fn visible(text: &str, hide: impl Fn(char) -> bool) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
-        if hide(c) {
-            let _ = write!(shown, "{}", c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-        shown
-    })
-}
-
-/// Characters that a terminal obeys instead of showing, and those that make text read otherwise than it stands
-/// (Unicode bidirectional controls and invisible joiners; "Trojan Source", CVE-2021-42574).
-fn is_hostile(c: char) -> bool {
-    (c.is_control() && c != '\n' && c != '\t')
-        || matches!(c, '\u{061c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-        || matches!(c, '\u{e0000}'..='\u{e007f}')
 }
 
 /// Columns of text, each as wide as its widest cell; the last is not padded. Cells may be painted after measuring.
@@ -391,27 +368,26 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn control_sequences_are_shown_not_obeyed() {
-        assert_eq!(line("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\u{a}c");
-        assert_eq!(block("a\u{1b}]0;x\u{7}\n\tb\r\n\u{9b}c"), "a\\u{1b}]0;x\\u{7}\n\tb\n\\u{9b}c");
-        assert_eq!(block("if \u{202e}admin\u{2066}"), "if \\u{202e}admin\\u{2066}");
-        assert_eq!(block("Größe 日本 🦀"), "Größe 日本 🦀");
+    fn nothing_that_happened_stands_where_advice_does() {
+        let failure = Failure::refused("it is gone\nRun this: x\u{202e}").next("Sign in:\n\n  osmynt login");
+        let shown = "error: it is gone\\u{a}Run this: x\\u{202e}\nSign in:\n\n  osmynt login";
+        assert_eq!(failed(&failure, Paint(false)), shown);
     }
 
     #[test]
     fn json_says_the_same_but_escaped() {
-        let value = json!({"title": "a\u{1b}\u{9b}\u{202e}\u{e0001}ö"});
-        let text = json_text(&value);
-        assert_eq!(text, r#"{"title":"a\u001b\u009b\u202e\udb40\udc01ö"}"#);
-        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        let value = json!({"title": "a\u{1b}\u{9b}\u{ad}\u{202e}\u{3164}\u{e0001}ö b\n"});
+        let json = json_text(&value);
+        assert_eq!(json, r#"{"title":"a\u001b\u009b\u00ad\u202e\u3164\udb40\udc01ö b\n"}"#);
+        assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), value);
     }
 
     proptest! {
         #[test]
-        fn nothing_that_a_terminal_obeys_is_left(text in any::<String>()) {
-            prop_assert!(!line(&text).chars().any(char::is_control));
-            prop_assert!(!block(&text).chars().any(|c| c.is_control() && c != '\n' && c != '\t'));
-            prop_assert!(!json_text(&json!(text)).chars().any(char::is_control));
+        fn nothing_unseen_is_left_in_json(text in any::<String>()) {
+            let json = json_text(&json!(text));
+            prop_assert!(json.chars().all(text::is_visible));
+            prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
         }
     }
 

@@ -4,6 +4,7 @@
 //! reading of the patch by [`Patch::covers`], so that the two cannot disagree about which files are meant.
 
 use crate::worktree::{RepoPath, Unsafe};
+use osmynt_core::text::{EXCERPT_CHARS, quoted};
 use std::{collections::BTreeSet, fmt};
 
 /// A patch whose every path is inside the repository and which changes plain files only.
@@ -32,10 +33,14 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("the diff names no file"),
-            Self::Path(path, why) => write!(f, "the diff would write to `{path}`: {why}"),
+            Self::Path(path, why) => {
+                write!(f, "the diff would write to {}: {why}", quoted(path, EXCERPT_CHARS))
+            }
             Self::Mode(mode) if mode == "120000" => f.write_str("the diff makes or changes a symbolic link"),
             Self::Mode(mode) if mode == "160000" => f.write_str("the diff makes or changes a submodule"),
-            Self::Mode(mode) => write!(f, "the diff makes something that is not a plain file (mode {mode})"),
+            Self::Mode(mode) => {
+                write!(f, "the diff makes something that is not a plain file, of mode {}", quoted(mode, EXCERPT_CHARS))
+            }
             Self::Unreadable => f.write_str("the diff is damaged"),
         }
     }

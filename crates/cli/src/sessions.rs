@@ -4,9 +4,13 @@ use crate::{
     args::{Logout, Revoke, Session as Command},
     client,
     failure::{Failure, Result},
-    output::{Output, ago, line, now, table, waiting},
+    output::{Output, ago, now, table, waiting},
 };
 use osmynt_client::{Client, Error, Home, MySession, SignedOut};
+use osmynt_core::{
+    limits::DEVICE_NAME_CHARS,
+    text::{line, quoted},
+};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -61,7 +65,8 @@ fn revoke(args: &Revoke, out: Output) -> Result<()> {
         if revoked.is_empty() {
             return "Nothing to end: you are signed in here only.".into();
         }
-        let names: Vec<_> = revoked.iter().map(|session| paint.strong(&line(&session.name))).collect();
+        let names: Vec<_> =
+            revoked.iter().map(|session| paint.strong(&quoted(&session.name, DEVICE_NAME_CHARS))).collect();
         format!("Ended the sign-in on {}. What was read there stays there.", names.join(", "))
     })
 }

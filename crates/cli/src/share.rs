@@ -6,12 +6,13 @@ use crate::{
     failure::{Failure, Result},
     git::Repository,
     list::{lines_of, place, short},
-    output::{Output, line},
+    output::Output,
     patch,
     ranges::{self, BaseRange, LineRange},
     worktree::RepoPath,
 };
 use osmynt_client::{Base, Draft, Header, Kind, Lines, Recipients};
+use osmynt_core::text::line;
 use serde_json::json;
 use std::{
     fs,

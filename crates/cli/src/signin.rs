@@ -4,9 +4,13 @@ use crate::{
     args::Login,
     client,
     failure::{Failure, Result},
-    output::{Output, line, span, waiting},
+    output::{Output, span, waiting},
 };
 use osmynt_client::{Handshake, Home, Server, Standing};
+use osmynt_core::{
+    limits::DEVICE_NAME_CHARS,
+    text::{EXCERPT_CHARS, check_name, is_name_char, line, quoted, word},
+};
 use serde_json::json;
 use std::process::{Command, Stdio};
 
@@ -43,7 +47,8 @@ pub(crate) fn login(args: &Login, out: Output) -> Result<()> {
     let (user, device) = (profile.user.to_string(), profile.device.to_string());
     let event = json!({"event": "signed-in", "user": user, "login": profile.login, "device": device});
     out.answer(&event, |paint| {
-        format!("Signed in as {} on {}.", paint.strong(&line(&profile.login)), line(&profile.device_name))
+        let login = word(&profile.login, EXCERPT_CHARS);
+        format!("Signed in as {} on {}.", paint.strong(&login), line(&profile.device_name))
     })?;
     match standing {
         Standing::Stranger if !reset => Err(stranger()),
@@ -106,18 +111,25 @@ pub(crate) fn whoami(out: Output) -> Result<()> {
             "server": server,
         }),
         |paint| {
-            let name = me.name.as_deref().map(|name| format!(" ({})", line(name))).unwrap_or_default();
+            let login = word(&me.login, EXCERPT_CHARS);
+            let name = me.name.as_deref().map(|name| format!(" ({})", quoted(name, EXCERPT_CHARS))).unwrap_or_default();
             let standing = if me.active { "" } else { ", which is not one of your account's devices" };
-            format!("{}{name} on {}{standing}, at {server}", paint.strong(&line(&me.login)), line(&me.device_name))
+            format!("{}{name} on {}{standing}, at {server}", paint.strong(&login), line(&me.device_name))
         },
     )
 }
 
-/// What this machine calls itself, as far as it makes a device's name: 1 to 64 printable characters.
+/// What this machine calls itself, as a device's name.
 fn host_name() -> String {
-    let name: String =
-        gethostname::gethostname().to_string_lossy().chars().filter(|c| !c.is_control()).take(64).collect();
-    if name.trim().is_empty() { "device".into() } else { name }
+    device_name(&gethostname::gethostname().to_string_lossy())
+}
+
+/// A host's name, with `-` for what may not be in a device's.
+fn device_name(host: &str) -> String {
+    let allowed = |c: char| if is_name_char(c) && c != ' ' { c } else { '-' };
+    let name: String = host.trim().chars().map(allowed).take(DEVICE_NAME_CHARS).collect();
+    let says_something = name.chars().any(char::is_alphanumeric) && check_name(&name, DEVICE_NAME_CHARS).is_ok();
+    if says_something { name } else { "device".into() }
 }
 
 /// Opens an address in the person's browser. It was shown as well, so nothing is said when that fails.
@@ -147,4 +159,21 @@ fn open_in_browser(address: &str) {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_a_name_that_a_device_may_have() {
+        assert_eq!(device_name("Adas-MacBook.local"), "Adas-MacBook.local");
+        assert_eq!(device_name("größe"), "größe");
+        assert_eq!(device_name(" ada's\u{a0}laptop\n"), "ada's-laptop");
+        assert_eq!(device_name("host\u{ad}\u{202e}  x"), "host----x");
+        assert_eq!(device_name(&"x".repeat(100)), "x".repeat(64));
+        for none in ["", " ", "\u{3164}", "🦀"] {
+            assert_eq!(device_name(none), "device", "{none:?}");
+        }
+    }
 }

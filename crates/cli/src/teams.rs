@@ -4,9 +4,10 @@ use crate::{
     args::{Role, Team as Command},
     client,
     failure::{Failure, Result},
-    output::{Output, Paint, ago, line, now, span, table},
+    output::{Output, Paint, ago, now, span, table},
 };
 use osmynt_client::{Client, Person, Role as ClientRole, Team, TeamId};
+use osmynt_core::{limits::TEAM_NAME_CHARS, text};
 use serde_json::{Value, json};
 use std::{fmt::Write, io, time::Duration};
 
@@ -33,8 +34,11 @@ fn new(client: &Client, name: &str, out: Output) -> Result<()> {
         client.create_team(name)?
     };
     out.done(&brief(&team), |paint| {
-        let name = line(&team.name);
-        format!("Made the team {}. Invite others with: osmynt team invite {}", paint.strong(&name), quoted(&name))
+        format!(
+            "Made the team {}. Invite others with: osmynt team invite {}",
+            paint.strong(&said(&team.name)),
+            quoted(&text::line(&team.name))
+        )
     })
 }
 
@@ -104,7 +108,7 @@ fn show(client: &Client, team: &str, out: Output) -> Result<()> {
 }
 
 fn described(team: &Team, paint: Paint) -> String {
-    let mut text = format!("{}  {}\n", paint.strong(&line(&team.name)), paint.faint(&team.id.to_string()));
+    let mut text = format!("{}  {}\n", paint.strong(&text::line(&team.name)), paint.faint(&team.id.to_string()));
     let due = if team.stale { ", to be replaced before the next share" } else { "" };
     let since = ago(team.epoch_began, now());
     let _ = write!(text, "key {} made {since}{due}; {} log entries verified\n\n", team.epoch, team.entries);
@@ -177,7 +181,7 @@ fn join(client: &Client, link: &str, out: Output) -> Result<()> {
         client.join(link.trim())?
     };
     out.done(&brief(&team), |paint| {
-        format!("Joined the team {} as {}.", paint.strong(&line(&team.name)), word(team.role))
+        format!("Joined the team {} as {}.", paint.strong(&said(&team.name)), word(team.role))
     })
 }
 
@@ -220,7 +224,7 @@ fn rename(client: &Client, team: &str, name: &str, out: Output) -> Result<()> {
     client.rename(team, name)?;
     drop(progress);
     out.done(&json!({"team": team.to_string(), "name": name}), |paint| {
-        format!("The team is now called {}.", paint.strong(&line(name)))
+        format!("The team is now called {}.", paint.strong(&said(name)))
     })
 }
 
@@ -242,12 +246,17 @@ fn of(person: &Person) -> Value {
 
 /// A person by login, or by id where the service tells no login.
 pub(crate) fn person(person: &Person) -> String {
-    person.login.as_deref().map_or_else(|| person.user.to_string(), line)
+    person.login.as_deref().map_or_else(|| person.user.to_string(), |login| text::word(login, text::EXCERPT_CHARS))
+}
+
+/// A team's name inside a sentence.
+fn said(name: &str) -> String {
+    text::word(name, TEAM_NAME_CHARS)
 }
 
 /// A team by name, or by id where this device cannot read the name.
 pub(crate) fn name_or_id(name: Option<&str>, team: TeamId) -> String {
-    name.map_or_else(|| team.to_string(), line)
+    name.map_or_else(|| team.to_string(), text::line)
 }
 
 /// A name as an argument that can be copied.

@@ -3,6 +3,7 @@
 //! [`RepoPath`] is the pure half: no accepted text names a place outside the repository or inside a `.git` folder.
 //! [`Worktree::locate`] is the half that looks at the disk: no symbolic link on the way leads out.
 
+use osmynt_core::text;
 use std::{
     fmt, fs, io,
     path::{Component, Path, PathBuf},
@@ -74,9 +75,10 @@ impl RepoPath {
     }
 }
 
+/// For a sentence: a teammate may have given the name.
 impl fmt::Display for RepoPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&text::word(&self.0, usize::MAX))
     }
 }
 

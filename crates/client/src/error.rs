@@ -29,7 +29,8 @@ pub enum Class {
 }
 
 /// A failure. `Display` says what happened, in one sentence without a full stop; [`Error::advice`] what to do next.
-/// Neither ever holds a key, a token or a content.
+/// Neither ever holds a key, a token or a content. Whatever somebody else has worded (the service, a teammate, whoever
+/// made a link) stands between quotes in the first ([`osmynt_core::text`]) and never in the second.
 #[derive(Debug)]
 pub enum Error {
     /// What was asked for makes no sense as it stands.
@@ -108,7 +109,7 @@ pub enum Error {
     Refused {
         /// `docs/protocol.md` section 8.
         code: Code,
-        /// What the service said.
+        /// Why, in our words. What the service said stands in them between quotes.
         detail: String,
     },
     /// What the service sent, or what a file holds, does not verify. Nothing of it was used.

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use osmynt_core::{Code, Hash, Time, api, b64u, dpop, limits, snippet};
+use osmynt_core::{Code, Hash, Time, api, b64u, dpop, limits, snippet, text};
 use serde::{
     Serialize,
     de::{DeserializeOwned, IgnoredAny},
@@ -268,7 +268,7 @@ impl Http {
         let terms = self.patience.terms(request, 0);
         let bytes = self.exchange(request, caller, terms, |answer| answer.read(JSON_ANSWER_BYTES))?;
         serde_json::from_slice(&bytes).map_err(|error| Error::Internal {
-            why: format!("the service's answer to {} makes no sense: {error}", request.path),
+            why: format!("the service's answer to {} makes no sense: {}", request.path, said(&error.to_string())),
         })
     }
 
@@ -502,7 +502,7 @@ fn whole_json(file: &File) -> Result<(), Failure> {
         if error.is_eof() {
             return broken_off(error.into());
         }
-        let why = format!("the service's answer makes no sense: {error}");
+        let why = format!("the service's answer makes no sense: {}", said(&error.to_string()));
         Failure::lasting(Error::Internal { why })
     })
 }
@@ -544,11 +544,16 @@ fn refused(status: StatusCode, pause: Option<Duration>, body: &[u8]) -> Failure 
             })
         };
     };
-    let error = Error::Refused { code, detail };
+    let error = Error::Refused { code, detail: format!("the service says {}", said(&detail)) };
     match code {
         Code::Unavailable => Failure::passing(error, at_once),
         _ => Failure::lasting(error),
     }
+}
+
+/// What the service said, or what repeats it, inside a sentence of ours.
+fn said(words: &str) -> String {
+    text::quoted(words, text::EXCERPT_CHARS)
 }
 
 /// RFC 9110 section 10.2.3, the form in seconds.

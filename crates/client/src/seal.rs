@@ -16,13 +16,16 @@ use osmynt_core::sealed::ENVELOPE_SUITE;
 use osmynt_core::snippet::{Header, padded_length};
 use osmynt_core::statement::SnippetStatement;
 use osmynt_core::{
-    Bytes, DeviceId, Envelope, Hash, KeyId, PublicKey, SealedBox, SnippetId, TeamId, b64u, labels, limits,
+    Bytes, DeviceId, Envelope, Hash, KeyId, PublicKey, SealedBox, SnippetId, TeamId, b64u, labels, limits, text,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::Sha256;
 use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
 
 use crate::{Error, Result};
+
+/// Bytes of an AES-GCM tag.
+const TAG_BYTES: u64 = 16;
 
 type Kem = hpke::kem::DhP256HkdfSha256;
 type Kdf = hpke::kdf::HkdfSha256;
@@ -90,10 +93,19 @@ pub fn seal_snippet(
 }
 
 /// Opens the header of a snippet. `key` has been checked against the statement's commitment.
+///
+/// Lists show the size without the content, so one that the statement's length cannot mean is refused here. The rules
+/// bound the length, and the size with it, to 10 MiB.
 pub fn open_header(key: &Key, said: &SnippetStatement) -> Result<Header> {
     let label = labels::snippet_header(said.team, said.snippet);
     let plain = open_box(&key.0, &said.header, &label).ok_or_else(|| tampered("the snippet's header does not open"))?;
-    serde_json::from_slice(&plain).map_err(|_| tampered("the snippet's header is not as specified"))
+    let header: Header =
+        serde_json::from_slice(&plain).map_err(|_| tampered("the snippet's header is not as specified"))?;
+    if padded_length(header.size).checked_add(TAG_BYTES) == Some(said.length) {
+        Ok(header)
+    } else {
+        Err(tampered("the snippet's header states another size than its content has"))
+    }
 }
 
 /// Opens the content of a snippet and takes off the padding. `key` has been checked against the statement's
@@ -149,7 +161,7 @@ pub fn open_profile(team_key: &Key, team: TeamId, epoch: u64, sealed: &SealedBox
     let label = labels::profile(team, epoch);
     let plain = open_box(&team_key.derive(&label), sealed, &label)?;
     let Profile { name } = serde_json::from_slice(&plain).ok()?;
-    (1..=limits::TEAM_NAME_CHARS).contains(&name.chars().count()).then_some(name)
+    text::check_name(&name, limits::TEAM_NAME_CHARS).is_ok().then_some(name)
 }
 
 /// What an envelope is for: the part of its label that both ends know.
@@ -575,6 +587,21 @@ mod tests {
     }
 
     #[test]
+    fn a_header_that_states_a_size_which_the_content_cannot_have_is_refused() {
+        let key = Key::new([1; 32]);
+        for size in [0, 256, 257, 272, 273, (1 << 53) - 1, u64::MAX] {
+            let sealed =
+                seal_snippet(&key, team(1), snippet(1), &header(size), &[b'x'; 260], [[1; 12], [2; 12]]).unwrap();
+            let opened = open_header(&key, &said(&sealed, team(1), snippet(1)));
+            if (257..=272).contains(&size) {
+                assert_eq!(opened.unwrap(), header(size), "the content tells, once it is there");
+            } else {
+                assert!(matches!(opened, Err(Error::Tampered { .. })), "{size}");
+            }
+        }
+    }
+
+    #[test]
     fn a_header_that_does_not_fit_is_refused_before_it_is_sealed() {
         let mut long = header(0);
         long.path = Some("x".repeat(4096));
@@ -589,7 +616,9 @@ mod tests {
         assert_eq!(sealed.ct.len(), 256 + 16, "short and long names look alike");
         assert_eq!(open_profile(&key, team(1), 2, &sealed).as_deref(), Some("Platform"));
         assert_eq!(open_profile(&key, team(1), 3, &sealed), None);
-        let nameless = seal_profile(&key, team(1), 2, "", [1; 12]).unwrap();
-        assert_eq!(open_profile(&key, team(1), 2, &nameless), None);
+        for name in ["", "Platform\u{ad}", "Platform ", "\u{202e}mroftalP"] {
+            let sealed = seal_profile(&key, team(1), 2, name, [1; 12]).unwrap();
+            assert_eq!(open_profile(&key, team(1), 2, &sealed), None, "{name:?}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Sessions: which devices are signed in, and signing out.
 
-use osmynt_core::Code;
 use osmynt_core::api::{self, MySession};
+use osmynt_core::{Code, limits, text};
 
 use crate::http::Request;
 use crate::team::{choose, fits_id};
@@ -90,5 +90,6 @@ fn is_id(text: &str) -> bool {
 }
 
 fn describe(sessions: &[&MySession]) -> Vec<String> {
-    sessions.iter().map(|session| format!("{} ({})", session.id, session.name)).collect()
+    let name = |session: &MySession| text::word(&session.name, limits::DEVICE_NAME_CHARS);
+    sessions.iter().map(|session| format!("{} ({})", session.id, name(session))).collect()
 }

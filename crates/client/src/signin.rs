@@ -6,7 +6,7 @@ use osmynt_core::api::{self, Erasure, OtherUser, TokenRequest};
 use osmynt_core::names::{Name, Provider};
 use osmynt_core::statement::{DeviceStatement, HandshakeStatement, PrekeyKind, PrekeyStatement, UserEntry};
 use osmynt_core::userlog::{UserEvent, UserLog};
-use osmynt_core::{AccountId, Bytes, Code, DeviceId, Hash, Time, UserId, b64u, limits};
+use osmynt_core::{AccountId, Bytes, Code, DeviceId, Hash, Time, UserId, b64u, limits, text};
 use zeroize::Zeroizing;
 
 use crate::http::{Caller, Http, OnWait, Request};
@@ -84,16 +84,15 @@ pub struct Me {
 
 impl Handshake {
     /// Starts a sign-in. Makes the device's keys if this home has none yet; a session that there is stays until the new one
-    /// is there. `device_name` is 1 to 64 printable characters. `on_wait` is told of each wait that the service asks for.
+    /// is there. `device_name` is as [`text::check_name`] has it, of at most 64 characters. `on_wait` is told of each wait
+    /// that the service asks for.
     pub fn start(home: &Home, server: &Server, device_name: &str, on_wait: OnWait) -> Result<Self> {
-        let characters = device_name.chars().count();
-        if !(1..=limits::DEVICE_NAME_CHARS).contains(&characters) || device_name.chars().any(char::is_control) {
-            return Err(Error::usage("a device's name has 1 to 64 printable characters"));
-        }
+        text::check_name(device_name, limits::DEVICE_NAME_CHARS)
+            .map_err(|refusal| Error::usage(format!("the device cannot be called that: {}", refusal.detail)))?;
         let profile = home.profile()?;
         let known = profile.is_some();
         if let Some(profile) = profile.filter(|profile| profile.server != *server) {
-            return Err(Error::OtherAccount { home_of: format!("{} at {}", profile.login, profile.server) });
+            return Err(Error::OtherAccount { home_of: owner(&profile) });
         }
         let vault = Vault::open(home)?;
         let now = system::now();
@@ -170,7 +169,7 @@ impl Pending {
         if let Some(profile) = known.as_ref().filter(|profile| profile.account != account) {
             // Nobody will use it. If this fails, it ends by itself.
             let _ = self.http.empty(&Request::delete("/v1/me/sessions/current"), Some(caller));
-            return Err(Error::OtherAccount { home_of: format!("{} at {}", profile.login, profile.server) });
+            return Err(Error::OtherAccount { home_of: owner(profile) });
         }
         // Before anything else can fail: with the claim of these the session before has ended.
         self.vault.update(|secrets| {
@@ -194,6 +193,11 @@ impl Pending {
     }
 }
 
+/// Whose home it is, for a sentence.
+fn owner(profile: &Profile) -> String {
+    format!("{} at {}", text::word(&profile.login, text::EXCERPT_CHARS), profile.server)
+}
+
 /// Refuses a handshake that is not one of this service's: an address elsewhere to go to, or times that make no sense.
 fn check_started(started: &api::HandshakeStarted, server: &Server) -> Result<()> {
     const LONGEST_INTERVAL: u64 = 60;
@@ -201,8 +205,9 @@ fn check_started(started: &api::HandshakeStarted, server: &Server) -> Result<()>
     let pages = [&started.verification_uri, &started.verification_uri_complete];
     // Proofs name the service as it calls itself, and so do invitations.
     if let Some(page) = pages.into_iter().find(|page| !page.starts_with(&format!("{server}/"))) {
+        let page = text::quoted(page, text::EXCERPT_CHARS);
         return Err(Error::usage(format!(
-            "the service at {server} goes by another address, which --server must name: its sign-in page is {page:?}"
+            "the service at {server} goes by another address, which --server must name: its sign-in page is {page}"
         )));
     }
     let is_text = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use osmynt_core::statement::InviteProof;
 use osmynt_core::teamlog::{self, Joining, Policy, Role, TeamEvent, TeamState};
-use osmynt_core::{Bytes, InviteId, TeamId, Time, UserId, api, limits};
+use osmynt_core::{Bytes, InviteId, TeamId, Time, UserId, api, limits, text};
 
 use crate::commit::{self, Author, Built};
 use crate::http::Request;
@@ -329,7 +329,8 @@ impl Client {
         let code = invitation::Code::read(code)?;
         let (here, origin) = (&self.profile.server, &code.origin);
         if origin != here.as_str() {
-            return Err(Error::usage(format!("the invitation is for {origin:?}, and you are signed in at {here}")));
+            let origin = text::quoted(origin, text::EXCERPT_CHARS);
+            return Err(Error::usage(format!("the invitation is for {origin}, and you are signed in at {here}")));
         }
         check_name(&code.name)?;
         let signer = Signer::from_scalar(&code.key)?;
@@ -430,7 +431,7 @@ impl Client {
         Ok(self.names(&synced).person(user))
     }
 
-    /// Renames the team (1 to 100 characters).
+    /// Renames the team ([`text::check_name`], 1 to 100 characters).
     pub fn rename(&self, team: TeamId, name: &str) -> Result<()> {
         check_name(name)?;
         let (_, built) = self.change(team, false, |synced| {
@@ -647,12 +648,8 @@ pub(crate) fn current_epoch(state: &TeamState) -> Result<u64> {
 }
 
 fn check_name(name: &str) -> Result<()> {
-    let characters = name.chars().count();
-    if (1..=limits::TEAM_NAME_CHARS).contains(&characters) && !name.chars().any(char::is_control) {
-        Ok(())
-    } else {
-        Err(Error::usage("a team's name has 1 to 100 printable characters"))
-    }
+    text::check_name(name, limits::TEAM_NAME_CHARS)
+        .map_err(|refusal| Error::usage(format!("the team cannot be called that: {}", refusal.detail)))
 }
 
 /// Whether a selector is an id or the beginning of it.
@@ -688,7 +685,7 @@ fn list_teams(teams: &[Listed]) -> Vec<String> {
     let line = |team: &Listed| {
         let gone = if team.vanished { ", which the service does not list any more" } else { "" };
         match &team.name {
-            Some(name) => format!("{name} ({}{gone})", team.id),
+            Some(name) => format!("{} ({}{gone})", text::word(name, limits::TEAM_NAME_CHARS), team.id),
             None => format!("{}{gone}", team.id),
         }
     };

@@ -69,6 +69,17 @@ fn a_service_that_goes_by_another_address_is_named_before_anybody_signs_in() {
 }
 
 #[test]
+fn a_device_is_not_called_what_cannot_be_seen() {
+    let service = Service::start(|_| done());
+    let server: Server = service.origin.parse().unwrap();
+    for name in ["", "laptop\u{ad}", "laptop ", "\u{3164}", "👩‍💻", &"x".repeat(65)] {
+        let refused = Handshake::start(&Folder::new("signin-name").home(), &server, name, |_| {}).unwrap_err();
+        assert!(matches!(refused, Error::Usage { .. }), "{name:?}: {refused}");
+    }
+    assert_eq!(service.requests().len(), 0);
+}
+
+#[test]
 fn only_who_was_signed_in_before_is_told_of_revoked_devices() {
     let service = Service::start(|request| match request.path.as_str() {
         "/v1/tokens" => problem(Code::AccessDenied),

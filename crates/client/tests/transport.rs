@@ -56,7 +56,7 @@ const TEAMS: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 12\
 /// Ends with the connection, hence without a length.
 const FORBIDDEN: &str = "HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n\
     {\"type\":\"urn:osmynt:problem:forbidden\",\"title\":\"Not allowed\",\"status\":403,\
-    \"code\":\"forbidden\",\"detail\":\"only an owner\"}";
+    \"code\":\"forbidden\",\"detail\":\"only an owner\\nRun \\\"curl x | sh\\\"\u{ad}\"}";
 const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 const LIMITED: &str = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
     {\"type\":\"urn:osmynt:problem:rate-limited\",\"title\":\"Too many requests\",\"status\":429,\
@@ -191,12 +191,30 @@ fn a_body_is_sent_with_its_length_and_type() {
 }
 
 #[test]
-fn a_problem_document_becomes_a_refusal_with_its_words() {
+fn a_problem_document_becomes_a_refusal_with_its_words_between_quotes() {
     let (http, _service) = serve(&[FORBIDDEN]);
     let refused = http.json::<MyTeams>(&Request::get("/v1/teams"), None).unwrap_err();
     let Error::Refused { code, detail } = &refused else { panic!("{refused:?}") };
-    assert_eq!((*code, detail.as_str()), (Code::Forbidden, "only an owner"));
+    let said = r#"the service says "only an owner\u{a}Run \"curl x | sh\"\u{ad}""#;
+    assert_eq!((*code, detail.as_str()), (Code::Forbidden, said));
+    assert_eq!(refused.to_string(), format!("{said} (forbidden)"));
+    assert_eq!(refused.advice(), None, "which is ours alone");
     assert_eq!(refused.class(), Class::Refused);
+}
+
+#[test]
+fn a_service_has_no_more_than_a_line_to_say() {
+    let detail = "done\\n\\n".repeat(1_000);
+    let problem = format!(r#"{{"type":"","title":"","status":410,"code":"gone","detail":"{detail}"}}"#);
+    let odd = format!(r#"{{"teams":[],"{detail}":1}}"#);
+    for answer in [
+        format!("HTTP/1.1 410 Gone\r\nConnection: close\r\n\r\n{problem}"),
+        format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{odd}"),
+    ] {
+        let service = Service::start(move |_| answer.clone());
+        let failed = connect(&service).json::<MyTeams>(&Request::get("/v1/teams"), None).unwrap_err().to_string();
+        assert!(!failed.contains('\n') && failed.contains("…\"") && failed.chars().count() < 400, "{failed}");
+    }
 }
 
 #[test]
