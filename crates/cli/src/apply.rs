@@ -12,12 +12,12 @@ use crate::{
     output::Output,
     patch::Patch,
     ranges::{self, BaseRange, LineEnds, LineRange},
-    worktree::{self, RepoPath},
+    worktree::{Files, Held, Links, Place, RepoPath, Unsafe, Worktree},
 };
 use osmynt_client::{Base, Header, Kind, Opened};
 use osmynt_core::text::{EXCERPT_CHARS, quoted};
 use serde_json::json;
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{io, path::Path};
 
 /// Applies a snippet to the repository around the current folder.
 pub(crate) fn run(args: &Apply, out: Output) -> Result<()> {
@@ -193,17 +193,15 @@ fn apply_text(repository: &Repository, opened: &Opened, dry_run: bool) -> Result
         Failure::refused("it does not say which file it belongs to")
             .next("Save it where you want it: osmynt open ID -o FILE")
     })?;
-    let path = safe(named)?;
-    let file = locate(repository, &path)?;
-    let present = match fs::read(&file) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        read => Some(read.map_err(Failure::io(format!("cannot read {path}")))?),
-    };
+    let path = RepoPath::parse(named).map_err(|why| outside(named, why))?;
+    let worktree = worktree(repository)?;
+    let before = read(&worktree, &path, Links::Follow)?;
     let base = match &header.base {
         Some(base) => repository.blob(&base.blob)?,
         None => None,
     };
-    let created = present.is_none();
+    let created = before.is_none();
+    let present = before.as_ref().map(|(bytes, _)| bytes.clone());
     let (outcome, bytes) = match plan(header, &opened.content, base, present) {
         Plan::Nothing => (Outcome::Unchanged, None),
         Plan::Write(bytes) => (if created { Outcome::Created } else { Outcome::Changed }, Some(bytes)),
@@ -219,7 +217,9 @@ fn apply_text(repository: &Repository, opened: &Opened, dry_run: bool) -> Result
         }
     };
     if let Some(bytes) = bytes.filter(|_| !dry_run) {
-        worktree::write(&file, &bytes).map_err(Failure::io(format!("cannot write {path}")))?;
+        let place = unchanged(&worktree, &path, Links::Follow, &before)?;
+        let permissions = before.map(|(_, permissions)| permissions);
+        place.write(&bytes, permissions).map_err(Failure::io(format!("cannot write {path}")))?;
     }
     Ok(Done { path: path.as_str().to_owned(), outcome })
 }
@@ -264,7 +264,12 @@ fn apply_diff(repository: &Repository, opened: &Opened, dry_run: bool) -> Result
     let patch = Patch::read(&opened.content).map_err(|why| {
         Failure::refused(why.to_string()).next("Nothing was changed. Look at it with: osmynt open ID")
     })?;
-    let before = files_of(repository, &patch)?;
+    let worktree = worktree(repository)?;
+    let before = patch
+        .paths
+        .iter()
+        .map(|path| Ok((path.clone(), read(&worktree, path, Links::Refuse)?)))
+        .collect::<Result<Files>>()?;
     match repository.touched(&opened.content, &patch)? {
         Ok(touched) if patch.covers(&touched) => {}
         Ok(_) => {
@@ -276,78 +281,94 @@ fn apply_diff(repository: &Repository, opened: &Opened, dry_run: bool) -> Result
                 .next("Nothing was changed. Look at it with: osmynt open ID"));
         }
     }
-    let conflicts = match repository.apply(&opened.content, &patch, dry_run)? {
-        Applied::Clean => Vec::new(),
-        Applied::Conflicts(paths) => paths,
-        Applied::AlreadyThere => {
-            return Ok(patch
-                .paths
-                .iter()
-                .map(|path| Done { path: path.as_str().to_owned(), outcome: Outcome::Unchanged })
-                .collect());
-        }
+    let attributes = attributes(&worktree, &patch)?;
+    let (after, conflicts) = match repository.apply(&opened.content, &patch, &before, &attributes)? {
+        Applied::Done { after, conflicts } => (after, conflicts),
+        Applied::AlreadyThere => (before.clone(), Vec::new()),
         Applied::Refused(said) => {
             return Err(Failure::refused(format!("the diff does not fit your files: {}", words(&said))).next(
                 "Nothing was changed. Check out the version that it was made from, or look at it with: osmynt open ID",
             ));
         }
     };
-    // A dry run changes nothing, so there is nothing to compare: say what the diff is about.
-    let after = if dry_run { None } else { Some(files_of(repository, &patch)?) };
+    if !dry_run {
+        write_all(&worktree, &before, &after)?;
+    }
     Ok(before
         .into_iter()
-        .map(|(path, old)| {
-            let new = after.as_ref().and_then(|after| after.get(&path));
-            let outcome = match (old, new) {
+        .zip(after.into_values())
+        .map(|((path, old), new)| {
+            let outcome = match (&old, &new) {
                 _ if conflicts.iter().any(|conflict| conflict == path.as_str()) => Outcome::Conflict,
-                (old, Some(new)) if old == *new => Outcome::Unchanged,
-                (Some(_), Some(None)) => Outcome::Removed,
+                (old, new) if old == new => Outcome::Unchanged,
+                (Some(_), None) => Outcome::Removed,
                 (None, _) => Outcome::Created,
-                (Some(_), _) => Outcome::Changed,
+                (Some(_), Some(_)) => Outcome::Changed,
             };
             Done { path: path.as_str().to_owned(), outcome }
         })
         .collect())
 }
 
-/// The content of a file and its permissions; none where there is no file.
-type Held = Option<(Vec<u8>, fs::Permissions)>;
-
-/// What the files that a patch touches hold. Each of them is checked to be a plain file of the repository, or none.
-fn files_of(repository: &Repository, patch: &Patch) -> Result<BTreeMap<RepoPath, Held>> {
-    let top = fs::canonicalize(repository.top()).map_err(Failure::io("cannot read the repository's folder"))?;
-    let mut files = BTreeMap::new();
-    for path in &patch.paths {
-        let file = locate(repository, path)?;
-        // Git writes by the name, so the name itself must not be a link, wherever it leads.
-        if file != top.join(path.as_str()) {
-            return Err(outside(path.as_str(), worktree::Unsafe::Link));
+/// The `.gitattributes` of the folders that a patch touches. They say how git converts line ends and which files it
+/// does not merge.
+fn attributes(worktree: &Worktree, patch: &Patch) -> Result<Files> {
+    let paths = patch.paths.iter().flat_map(|path| path.in_each_folder(".gitattributes"));
+    let mut files = Files::new();
+    for path in paths.filter(|path| !patch.paths.contains(path)) {
+        // Git takes no notice of one that is a link either.
+        if let Ok(place) = worktree.locate(&path, Links::Refuse).map_err(cannot_look())? {
+            let held = place.read().map_err(Failure::io(format!("cannot read {path}")))?;
+            files.insert(path, held);
         }
-        let held = match fs::read(&file) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            read => {
-                let found = fs::metadata(&file).map_err(Failure::io(format!("cannot read {path}")))?;
-                Some((read.map_err(Failure::io(format!("cannot read {path}")))?, found.permissions()))
-            }
-        };
-        files.insert(path.clone(), held);
     }
     Ok(files)
 }
 
-// Paths
-
-fn safe(path: &str) -> Result<RepoPath> {
-    RepoPath::parse(path).map_err(|why| outside(path, why))
+/// Changes the files from what they hold in `before` to what they hold in `after`. Both have the same paths.
+fn write_all(worktree: &Worktree, before: &Files, after: &Files) -> Result<()> {
+    let mut changes: Vec<_> = before.iter().zip(after.values()).filter(|((_, old), new)| old != new).collect();
+    // Files are removed last, so that a failure on the way loses nothing.
+    changes.sort_by_key(|(_, new)| new.is_none());
+    for ((path, old), new) in changes {
+        let place = unchanged(worktree, path, Links::Refuse, old)?;
+        match new {
+            Some((bytes, permissions)) => place.write(bytes, Some(permissions.clone())),
+            None => place.remove(),
+        }
+        .map_err(Failure::io(format!("cannot write {path}")))?;
+    }
+    Ok(())
 }
 
-fn locate(repository: &Repository, path: &RepoPath) -> Result<std::path::PathBuf> {
-    let cannot_look = || Failure::io("cannot look at the repository's files");
-    let worktree = repository.worktree().map_err(cannot_look())?;
-    worktree.locate(path).map_err(cannot_look())?.map_err(|why| outside(path.as_str(), why))
+// Files
+
+fn worktree(repository: &Repository) -> Result<Worktree> {
+    repository.worktree().map_err(cannot_look())
 }
 
-fn outside(path: &str, why: worktree::Unsafe) -> Failure {
+/// What the file holds.
+fn read(worktree: &Worktree, path: &RepoPath, links: Links) -> Result<Held> {
+    let place = worktree.locate(path, links).map_err(cannot_look())?;
+    let place = place.map_err(|why| outside(path.as_str(), why))?;
+    place.read().map_err(Failure::io(format!("cannot read {path}")))
+}
+
+/// The place of a file that still holds what was read from it: what is about to be written was made of that.
+fn unchanged(worktree: &Worktree, path: &RepoPath, links: Links, old: &Held) -> Result<Place> {
+    let place = worktree.locate(path, links).map_err(cannot_look())?;
+    match place {
+        Ok(place) if place.read().map_err(Failure::io(format!("cannot read {path}")))? == *old => Ok(place),
+        _ => Err(Failure::failed(format!("another program changed {path} meanwhile"))
+            .next("Look with `git status` at what was written before, and try again.")),
+    }
+}
+
+fn cannot_look() -> impl FnOnce(io::Error) -> Failure {
+    Failure::io("cannot look at the repository's files")
+}
+
+fn outside(path: &str, why: Unsafe) -> Failure {
     Failure::refused(format!("it would write to {}: {why}", quoted(path, EXCERPT_CHARS)))
         .next("Nothing was changed. No honest share does that: ask its author, and look at it with: osmynt open ID")
 }
@@ -356,6 +377,7 @@ fn outside(path: &str, why: worktree::Unsafe) -> Failure {
 mod tests {
     use super::*;
     use osmynt_client::Lines;
+    use std::{collections::BTreeMap, fs};
 
     const BASE: &[u8] = b"1\n2\n3\n";
 
@@ -587,6 +609,55 @@ mod tests {
         }
 
         #[test]
+        fn a_dry_run_of_a_diff_says_what_it_would_do_and_does_nothing() {
+            let (folder, repository) = repository(BASE);
+            fs::create_dir(folder.path().join("old")).unwrap();
+            fs::write(folder.path().join("old/g"), "g\n").unwrap();
+            let diff = "--- a/f\n+++ b/f\n@@ -1,3 +1,3 @@\n 1\n-2\n+two\n 3\n\
+                diff --git a/old/g b/new/g\nsimilarity index 100%\nrename from old/g\nrename to new/g\n";
+            let dry = apply_diff(&repository, &diff_opened(diff), true).unwrap();
+            assert_eq!(
+                outcomes(&dry),
+                [("f", Outcome::Changed), ("new/g", Outcome::Created), ("old/g", Outcome::Removed)]
+            );
+            assert_eq!(fs::read(folder.path().join("f")).unwrap(), BASE);
+            assert!(folder.path().join("old/g").exists() && !folder.path().join("new").exists());
+            assert_eq!(apply_diff(&repository, &diff_opened(diff), false).unwrap(), dry);
+            assert_eq!(fs::read(folder.path().join("f")).unwrap(), b"1\ntwo\n3\n");
+            assert_eq!(fs::read(folder.path().join("new/g")).unwrap(), b"g\n");
+            assert!(!folder.path().join("old").exists(), "the folder is empty");
+        }
+
+        #[test]
+        fn line_ends_are_converted_as_uncommitted_attributes_say() {
+            let (folder, repository) = repository(BASE);
+            fs::create_dir(folder.path().join("new")).unwrap();
+            fs::write(folder.path().join("new/.gitattributes"), "g text eol=crlf\n").unwrap();
+            fs::write(folder.path().join(".gitattributes"), "f text eol=crlf\n").unwrap();
+            fs::write(folder.path().join("f"), "1\r\n2\r\n3\r\n").unwrap();
+            apply_diff(&repository, &diff_opened(DIFF), false).unwrap();
+            assert_eq!(fs::read(folder.path().join("f")).unwrap(), b"1\r\ntwo\r\n3\r\n");
+            assert_eq!(fs::read(folder.path().join("new/g")).unwrap(), b"g\r\n");
+        }
+
+        #[cfg(unix)]
+        #[test]
+        fn a_diff_keeps_and_sets_who_may_run_a_file() {
+            use std::os::unix::fs::PermissionsExt;
+            let (folder, repository) = repository(BASE);
+            let file = folder.path().join("f");
+            let runs = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o111 != 0;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+            apply_diff(&repository, &diff_opened(DIFF), false).unwrap();
+            assert_eq!(fs::read(&file).unwrap(), b"1\ntwo\n3\n");
+            assert!(runs("f") && !runs("new/g"));
+            let modes = "diff --git a/f b/f\nold mode 100755\nnew mode 100644\n\
+                diff --git a/new/g b/new/g\nold mode 100644\nnew mode 100755\n";
+            apply_diff(&repository, &diff_opened(modes), false).unwrap();
+            assert!(!runs("f") && runs("new/g"));
+        }
+
+        #[test]
         fn a_diff_that_does_not_fit_changes_nothing() {
             let (folder, repository) = repository(b"a\nb\nc\n");
             let failure = apply_diff(&repository, &diff_opened(DIFF), false).unwrap_err();
@@ -640,6 +711,93 @@ mod tests {
             opened.snippet.header.path = Some("away/x".into());
             assert_eq!(apply_text(&repository, &opened, false).unwrap_err().exit, crate::failure::Exit::Refused);
             assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+        }
+
+        #[cfg(unix)]
+        const TWO_NEW_FILES: &str = "--- /dev/null\n+++ b/src/a\n@@ -0,0 +1 @@\n+x\n\
+            --- /dev/null\n+++ b/src/b\n@@ -0,0 +1 @@\n+x\n";
+
+        /// Everything below `folder`, by name and content.
+        #[cfg(unix)]
+        fn listing(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+            let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+            entries
+                .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap_or_default()))
+                .collect()
+        }
+
+        /// Has git run `command` each time that it writes a file.
+        #[cfg(unix)]
+        fn run_while_git_writes(folder: &Path, command: &str) {
+            fs::write(folder.join(".git/info/attributes"), "* filter=meanwhile\n").unwrap();
+            let set = std::process::Command::new("git")
+                .current_dir(folder)
+                .args(["config", "filter.meanwhile.smudge", &format!("cat; {command}; :")])
+                .status();
+            assert!(set.unwrap().success());
+        }
+
+        #[cfg(unix)]
+        #[test]
+        fn a_folder_swapped_for_a_link_while_git_works_leads_nowhere() {
+            let (folder, repository) = repository(BASE);
+            let outside = tempfile::tempdir().unwrap();
+            fs::write(outside.path().join("a"), "mine").unwrap();
+            let before = listing(outside.path());
+            fs::create_dir(folder.path().join("src")).unwrap();
+            let (top, away) = (folder.path().display(), outside.path().display());
+            run_while_git_writes(folder.path(), &format!("mv {top}/src {top}/aside && ln -s {away} {top}/src"));
+            let done = apply_diff(&repository, &diff_opened(TWO_NEW_FILES), false);
+            assert!(fs::symlink_metadata(folder.path().join("src")).unwrap().is_symlink(), "swapped");
+            assert_eq!(listing(outside.path()), before);
+            assert!(done.is_err(), "{done:?}");
+        }
+
+        #[cfg(unix)]
+        #[test]
+        fn what_another_program_wrote_meanwhile_is_not_overwritten() {
+            let (folder, repository) = repository(BASE);
+            run_while_git_writes(folder.path(), &format!("echo mine >> {}/f", folder.path().display()));
+            let failure = apply_diff(&repository, &diff_opened(DIFF), false).unwrap_err();
+            assert!(failure.message.contains("another program changed f"), "{failure:?}");
+            assert!(fs::read_to_string(folder.path().join("f")).unwrap().starts_with("1\n2\n3\nmine\n"));
+            assert!(!folder.path().join("new").exists());
+        }
+
+        #[cfg(unix)]
+        #[test]
+        fn nothing_is_written_outside_while_a_folder_is_swapped_for_a_link_all_the_time() {
+            use std::sync::atomic::{AtomicBool, Ordering};
+            let (folder, repository) = repository(BASE);
+            let outside = tempfile::tempdir().unwrap();
+            fs::write(outside.path().join("there"), BASE).unwrap();
+            let before = listing(outside.path());
+            let [src, aside, link] = ["src", "aside", "link"].map(|name| folder.path().join(name));
+            fs::create_dir(&src).unwrap();
+            std::os::unix::fs::symlink(outside.path(), &link).unwrap();
+            let stop = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        // Each step may fail: an application makes the folder when it finds none.
+                        drop(fs::remove_dir_all(&aside));
+                        for (from, to) in [(&src, &aside), (&link, &src), (&src, &link), (&aside, &src)] {
+                            drop(fs::rename(from, to));
+                        }
+                    }
+                });
+                for round in 0..970 {
+                    let mut header = header(None, None);
+                    header.path = Some(format!("src/text{round}"));
+                    drop(apply_text(&repository, &opened(header, b"x\n"), false));
+                }
+                for round in 0..30 {
+                    let diff = format!("--- /dev/null\n+++ b/src/diff{round}\n@@ -0,0 +1 @@\n+x\n");
+                    drop(apply_diff(&repository, &diff_opened(&diff), false));
+                }
+                stop.store(true, Ordering::Relaxed);
+            });
+            assert_eq!(listing(outside.path()), before);
         }
     }
 }

@@ -7,7 +7,7 @@
 use crate::{
     failure::{Failure, Result},
     patch::Patch,
-    worktree::{RepoPath, Worktree},
+    worktree::{Files, Links, RepoPath, Worktree},
 };
 use osmynt_core::text::quoted;
 use std::{
@@ -26,7 +26,9 @@ const GIT_CHARS: usize = 1_000;
 #[derive(Debug)]
 pub(crate) struct Repository {
     top: PathBuf,
-    git_folders: Vec<PathBuf>,
+    git_folder: PathBuf,
+    /// Where git keeps what several work trees share. Mostly the same folder.
+    common_folder: PathBuf,
 }
 
 /// What became of a three-way merge of one file.
@@ -43,13 +45,11 @@ pub(crate) enum Merge {
 /// What became of a patch, or would.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Applied {
-    /// All of it is in.
-    Clean,
-    /// It is in, with conflict markers in these files.
-    Conflicts(Vec<String>),
+    /// What the files hold with it, and those of them that have conflict markers.
+    Done { after: Files, conflicts: Vec<String> },
     /// It was in before.
     AlreadyThere,
-    /// Nothing was changed; this is what git said.
+    /// It does not fit; this is what git said.
     Refused(String),
 }
 
@@ -70,8 +70,8 @@ impl Repository {
         let text =
             String::from_utf8(output.stdout).map_err(|_| Failure::failed("the repository's path is not UTF-8"))?;
         let mut paths = text.lines().map(PathBuf::from);
-        let top = paths.next().ok_or_else(|| Failure::failed("git did not say where the repository is"))?;
-        Ok(Some(Self { top, git_folders: paths.collect() }))
+        let mut path = || paths.next().ok_or_else(|| Failure::failed("git did not say where the repository is"));
+        Ok(Some(Self { top: path()?, git_folder: path()?, common_folder: path()? }))
     }
 
     /// The top folder.
@@ -81,7 +81,7 @@ impl Repository {
 
     /// The files, for writing.
     pub(crate) fn worktree(&self) -> io::Result<Worktree> {
-        Worktree::new(&self.top, &self.git_folders)
+        Worktree::new(&self.top, &[&self.git_folder, &self.common_folder])
     }
 
     /// What people call the repository: the last part of the address of `origin`, or the folder's name.
@@ -173,66 +173,52 @@ impl Repository {
             .collect()))
     }
 
-    /// Applies a patch to the files by three-way merge where git knows the versions it was made from, else by its
-    /// context.
+    /// Applies a patch to copies of `files`, by three-way merge where git knows the versions it was made from, else by
+    /// its context. `files` are those that the patch touches; `attributes` are the `.gitattributes` that apply to them.
     ///
-    /// The index is left alone: git merges against a copy of it that has the files as they are now, so that work in
-    /// progress neither stands in the way nor is lost, and nothing is staged.
-    pub(crate) fn apply(&self, content: &[u8], patch: &Patch, dry_run: bool) -> Result<Applied> {
-        let scratch = tempfile::tempdir().map_err(Failure::io("cannot make a temporary folder"))?;
-        let index = self.index_of_present_files(patch, scratch.path())?;
-        let mut command = git(&self.top);
-        command.env("GIT_INDEX_FILE", &index).args(["apply", "--3way", "--whitespace=nowarn", strip(patch)]);
-        if dry_run {
-            command.arg("--check");
+    /// Git works on a work tree of its own, in a temporary folder: it opens files by name, so a folder of the
+    /// repository that is swapped for a link meanwhile would lead it out. It merges against a copy of the index that
+    /// has the files as they are now, so that work in progress neither stands in the way nor is lost, and nothing is
+    /// staged.
+    pub(crate) fn apply(&self, content: &[u8], patch: &Patch, files: &Files, attributes: &Files) -> Result<Applied> {
+        let cannot = || Failure::io("cannot merge in a temporary folder");
+        let scratch = tempfile::tempdir().map_err(cannot())?;
+        let (top, index) = (scratch.path().join("files"), scratch.path().join("index"));
+        fs::create_dir(&top).map_err(cannot())?;
+        let tree = Worktree::new(&top, &[]).map_err(cannot())?;
+        let place = |path: &RepoPath| {
+            let place = tree.locate(path, Links::Refuse).map_err(cannot())?;
+            place.map_err(|why| Failure::failed(format!("cannot merge {path}: {why}")))
+        };
+        for (path, held) in files.iter().chain(attributes) {
+            if let Some((bytes, permissions)) = held {
+                place(path)?.write(bytes, Some(permissions.clone())).map_err(cannot())?;
+            }
         }
-        let output = run(command.arg("-"), content)?;
-        let said = said(&output);
-        let conflicts = conflicts(&said);
-        Ok(match (conflicts.is_empty(), output.status.success()) {
-            (false, _) => Applied::Conflicts(conflicts),
-            (true, true) => Applied::Clean,
-            (true, false) if self.has(content, patch)? => Applied::AlreadyThere,
-            (true, false) => Applied::Refused(said),
-        })
-    }
-
-    /// Whether a patch is in the files already: it can be taken out.
-    fn has(&self, content: &[u8], patch: &Patch) -> Result<bool> {
-        let output = run(git(&self.top).args(["apply", "--check", "--reverse", strip(patch), "-"]), content)?;
-        Ok(output.status.success())
-    }
-
-    /// A copy of the index in which the files that `patch` touches are as they are on disk.
-    fn index_of_present_files(&self, patch: &Patch, scratch: &Path) -> Result<PathBuf> {
-        let copy = scratch.join("index");
-        let output = run(git(&self.top).args(["rev-parse", "--path-format=absolute", "--git-path", "index"]), b"")?;
-        let own = PathBuf::from(String::from_utf8_lossy(&succeeded(output)?).trim_end_matches(['\n', '\r']));
-        match fs::copy(&own, &copy) {
+        match fs::copy(self.git_folder.join("index"), &index) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {} // nothing was ever staged
             copied => drop(copied.map_err(Failure::io("cannot copy the repository's index"))?),
         }
-        let paths: Vec<u8> = patch.paths.iter().flat_map(|path| [path.as_str().as_bytes(), b"\0"].concat()).collect();
-        let mut update = git(&self.top);
-        update.env("GIT_INDEX_FILE", &copy).args([
-            "update-index",
-            "--add",
-            "--remove",
-            "--force-remove",
-            "-z",
-            "--stdin",
-        ]);
-        succeeded(run(&mut update, &paths)?)?;
-        let present: Vec<u8> = patch
-            .paths
-            .iter()
-            .filter(|path| self.top.join(path.as_str()).is_file())
-            .flat_map(|path| [path.as_str().as_bytes(), b"\0"].concat())
-            .collect();
-        let mut update = git(&self.top);
-        update.env("GIT_INDEX_FILE", &copy).args(["update-index", "--add", "-z", "--stdin"]);
-        succeeded(run(&mut update, &present)?)?;
-        Ok(copy)
+        let git = |args: &[&str], input: &[u8]| {
+            let mut command = git(&top);
+            command.env("GIT_DIR", &self.git_folder).env("GIT_WORK_TREE", &top).env("GIT_INDEX_FILE", &index);
+            run(command.args(args), input)
+        };
+        let all = listed(files.keys());
+        succeeded(git(&["update-index", "--add", "--remove", "--force-remove", "-z", "--stdin"], &all)?)?;
+        let present = listed(files.iter().filter(|(_, held)| held.is_some()).map(|(path, _)| path));
+        succeeded(git(&["update-index", "--add", "-z", "--stdin"], &present)?)?;
+
+        let output = git(&["apply", "--3way", "--whitespace=nowarn", strip(patch), "-"], content)?;
+        let said = said(&output);
+        let conflicts = conflicts(&said);
+        if conflicts.is_empty() && !output.status.success() {
+            // It is in the files already when it can be taken out.
+            let reverse = git(&["apply", "--check", "--reverse", strip(patch), "-"], content)?;
+            return Ok(if reverse.status.success() { Applied::AlreadyThere } else { Applied::Refused(said) });
+        }
+        let after = files.keys().map(|path| Ok((path.clone(), place(path)?.read().map_err(cannot())?)));
+        Ok(Applied::Done { after: after.collect::<Result<_>>()?, conflicts })
     }
 
     /// An empty repository in `folder`.
@@ -262,7 +248,12 @@ fn strip(patch: &Patch) -> &'static str {
     if patch.bare_names { "-p0" } else { "-p1" }
 }
 
-/// `Applied patch to 'name' with conflicts.`, which is the only sign of a conflict that a dry run gives.
+/// Paths for standard input, each with a NUL after it.
+fn listed<'a>(paths: impl Iterator<Item = &'a RepoPath>) -> Vec<u8> {
+    paths.flat_map(|path| [path.as_str().as_bytes(), b"\0"].concat()).collect()
+}
+
+/// The names in `Applied patch to 'name' with conflicts.`
 fn conflicts(said: &str) -> Vec<String> {
     said.lines()
         .filter_map(|line| line.strip_prefix("Applied patch to '")?.strip_suffix("' with conflicts."))
