@@ -289,8 +289,8 @@ pub struct TeamView {
     entries: Vec<(Hash, Time)>,
     /// Each epoch, from 1, and who began it.
     epochs: Vec<EpochBegun>,
-    /// Each user's devices that the latest rotation counted, since which entry; none when they were not a member.
-    standings: BTreeMap<UserId, Vec<(u64, Option<Vec<DeviceId>>)>>,
+    /// How each user stood, in the order of the log.
+    standings: BTreeMap<UserId, Vec<Standing>>,
     /// The profile that an owner or admin sealed last.
     vouched_profile: Option<SealedProfile>,
     /// The profile that anybody sealed last.
@@ -299,6 +299,9 @@ pub struct TeamView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     committed: Option<Head>,
 }
+
+/// Since which entry a user has had which devices in the device set; none when they were not a member.
+type Standing = (u64, Option<Vec<DeviceId>>);
 
 /// An epoch, and who began it.
 #[derive(Debug, Clone, Serialize, Deserialize)]

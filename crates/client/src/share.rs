@@ -477,13 +477,28 @@ impl Client {
         Ok(Opened { snippet, content: content.to_vec() })
     }
 
+    /// [`Error::NoKey`] when the snippet is not for this device; [`Error::Tampered`] when it is, and its author has sealed
+    /// nothing to it.
     fn content_key(
         &self,
         view: &TeamView,
         statement: &Verified<SnippetStatement>,
         envelopes: &[Envelope],
     ) -> Result<Key> {
-        unlock::content_key(statement, envelopes, &self.keys, |epoch| self.team_key(view, epoch))
+        let said = statement.payload();
+        let key = unlock::content_key(statement, envelopes, &self.keys, |epoch| self.team_key(view, epoch));
+        let me = self.user()?;
+        let counted = view.devices_at(me, said.head.seq).is_some_and(|devices| devices.contains(&self.device()));
+        match (&key, &said.audience) {
+            (Err(Error::NoKey { .. }), snippet::Audience::Members { members, .. })
+                if counted && (said.user == me || members.contains(&me)) =>
+            {
+                Err(Error::Tampered {
+                    what: format!("the snippet {} is for this device and has no key for it", said.snippet),
+                })
+            }
+            _ => key,
+        }
     }
 
     /// What a verified snippet says. Whether it is known here is not looked up.

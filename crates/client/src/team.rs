@@ -267,14 +267,14 @@ impl Client {
     }
 
     /// Makes an invitation that is over after `lifetime` (at most 30 days) and that `uses` people (1 to 100) can use; or one
-    /// that only `user` can, once: a whole user id, or 8 characters or more of that of somebody who is or was in the team.
+    /// that only the user `only` can, once: a whole user id, or 8 characters or more of that of somebody who is or was in the team.
     pub fn invite(
         &self,
         team: TeamId,
         role: Role,
         lifetime: Duration,
         uses: u32,
-        user: Option<&str>,
+        only: Option<&str>,
     ) -> Result<Invitation> {
         if !(1..=limits::INVITATION_SECONDS).contains(&lifetime.as_secs()) {
             return Err(Error::usage("an invitation lasts from 1 second to 30 days"));
@@ -282,14 +282,14 @@ impl Client {
         if !(1..=limits::INVITATION_USES).contains(&uses) {
             return Err(Error::usage("an invitation can be used 1 to 100 times"));
         }
-        if user.is_some() && uses != 1 {
+        if only.is_some() && uses != 1 {
             return Err(Error::usage("an invitation for one user can be used once"));
         }
         let signer = Signer::generate(system::random)?;
         let expires = system::now().plus(lifetime.as_secs());
         let mut named = None;
         let (synced, built) = self.change(team, false, |synced| {
-            named = user.map(|user| find_user(synced.view.state(), user)).transpose()?;
+            named = only.map(|only| find_user(synced.view.state(), only)).transpose()?;
             Ok(vec![TeamEvent::InviteCreated { key: *signer.public(), role, exp: expires, uses, user: named }])
         })?;
         let code = invitation::Code {

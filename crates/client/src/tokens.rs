@@ -51,15 +51,15 @@ impl Client {
             answer = send(self.caller(&session));
         }
         // Tells a device that may do nothing from a person who may not do this.
-        if matches!(answer, Err(Error::Refused { code: Code::Forbidden, .. })) {
-            if let Ok(me) = self.http.json::<api::Me>(&Request::get("/v1/me"), Some(self.caller(&session))) {
-                self.check_me(&me)?;
-                if me.device.user.is_none() {
-                    return Err(Error::UnknownDevice);
-                }
-                if !me.device.active {
-                    return Err(Error::RevokedDevice);
-                }
+        if matches!(answer, Err(Error::Refused { code: Code::Forbidden, .. }))
+            && let Ok(me) = self.http.json::<api::Me>(&Request::get("/v1/me"), Some(self.caller(&session)))
+        {
+            self.check_me(&me)?;
+            if me.device.user.is_none() {
+                return Err(Error::UnknownDevice);
+            }
+            if !me.device.active {
+                return Err(Error::RevokedDevice);
             }
         }
         answer

@@ -26,7 +26,7 @@ type Later = Arc<Mutex<Option<Home>>>;
 
 fn tokens(number: u32) -> String {
     ok(&format!(
-        r#"{{"token_type":"DPoP","access_token":"access-{number}","expires_in":43200,"refresh_token":"refresh-{number}","refresh_expires_in":2592000,"user":"{ADA}"}}"#
+        r#"{{"token_type":"DPoP","access_token":"access-{number}","expires_in":43200,"refresh_token":"refresh-{number}","refresh_expires_in":2592000,"account":"{ADA}"}}"#
     ))
 }
 
@@ -165,7 +165,7 @@ fn an_answer_to_a_refresh_does_not_undo_a_sign_in() {
 fn listed(id: &str, current: bool) -> String {
     let device = Human::new(1).keys.signer.kid();
     format!(
-        r#"{{"id":"{id}","device":"{device}","name":"laptop","created_at":"2026-01-01T00:00:00Z","refreshed_at":"2026-01-01T00:00:00Z","expires_at":"2026-02-01T00:00:00Z","current":{current}}}"#
+        r#"{{"id":"{id}","device":"{device}","name":"laptop","created_at":1767225600,"refreshed_at":1767225600,"expires_at":1769904000,"current":{current}}}"#
     )
 }
 

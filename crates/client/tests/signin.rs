@@ -24,11 +24,11 @@ fn handshake(origin: &str) -> String {
 }
 
 /// A service at which each handshake is approved by this user, and which does no more than what `further` says.
-fn approving(user: &'static str, further: impl Fn(&Received) -> String + Send + Sync + 'static) -> Service {
+fn approving(account: &'static str, further: impl Fn(&Received) -> String + Send + Sync + 'static) -> Service {
     Service::start(move |request| match request.path.as_str() {
         "/v1/handshakes" => handshake(&format!("http://{}", request.header("host").unwrap())),
         "/v1/tokens" => ok(&format!(
-            r#"{{"token_type":"DPoP","access_token":"new","expires_in":43200,"refresh_token":"next","refresh_expires_in":2592000,"user":"{user}"}}"#
+            r#"{{"token_type":"DPoP","access_token":"new","expires_in":43200,"refresh_token":"next","refresh_expires_in":2592000,"account":"{account}"}}"#
         )),
         _ => further(request),
     })

@@ -19,12 +19,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use osmynt_client::http::{Caller, Http, Patience, Request};
-use osmynt_client::keys::Signer;
+use osmynt_client::keys::{RustCrypto, Signer, checked};
 use osmynt_client::{Class, Error};
 use osmynt_core::api::MyTeams;
 use osmynt_core::dpop::{Proof, UnverifiedProof};
 use osmynt_core::{Code, Hash, b64u};
-use p256::ecdsa::{Signature, VerifyingKey, signature::Verifier as _};
 
 use support::service::{Received, Service};
 
@@ -44,10 +43,7 @@ fn signer() -> Signer {
 /// What the proof of a request says, once its signature was checked.
 fn proof(request: &Received) -> Proof {
     let proof = UnverifiedProof::parse(request.header("dpop").unwrap()).unwrap();
-    let key = VerifyingKey::from_sec1_bytes(&proof.key().to_sec1()).unwrap();
-    let signature = Signature::from_slice(proof.signature()).unwrap();
-    let fits = key.verify(proof.signing_input(), &signature).is_ok();
-    let (proof, device) = proof.verified(fits).unwrap();
+    let (proof, device) = checked(proof.verify(&RustCrypto)).unwrap();
     assert_eq!(device.0, signer().kid());
     proof
 }

@@ -11,7 +11,7 @@ use super::service::Service;
 
 /// As far away as a clock goes.
 pub const LATER: Time = Time(4_000_000_000);
-/// Whose home it is once it is signed in.
+/// Whose home it is once it is signed in: Ada's account.
 pub const ADA: &str = "00000000-0000-4000-8000-000000000001";
 
 /// A folder that is gone after the test.
@@ -28,7 +28,7 @@ impl Folder {
     /// The home of Ada, who is signed in to a service with the tokens of the first generation.
     pub fn signed_in(name: &str, service: &Service, access_ends: Time) -> Self {
         let folder = Self::new(name);
-        let keys = Human::new(1).keys;
+        let Human { keys, user, .. } = Human::new(1);
         let device = keys.signer.kid();
         Vault::open(&folder.home())
             .unwrap()
@@ -39,7 +39,7 @@ impl Folder {
             .unwrap();
         folder.set_session(generation(0, access_ends));
         let profile = format!(
-            r#"{{"server":"{}","user":"{ADA}","login":"ada","device":"{device}","device_name":"laptop"}}"#,
+            r#"{{"server":"{}","account":"{ADA}","user":"{user}","login":"ada","device":"{device}","device_name":"laptop"}}"#,
             service.origin
         );
         // With the rights that a file of a home has.

@@ -14,14 +14,17 @@ use osmynt_client::keys::{DeviceKeys, Signer};
 use osmynt_client::logs::{People, TeamView, VerifiedUser};
 use osmynt_client::seal::Key;
 use osmynt_client::share::{self, Draft, Recipients, To};
-use osmynt_client::{Kind, Result, Role, SnippetId, TeamId, Time, UserId};
+use osmynt_client::{DeviceId, Joining, Kind, Result, Role, SnippetId, TeamId, Time, UserId};
 use osmynt_core::api::{DirectoryUser, LoggedEntry};
+use osmynt_core::names::{Name, Provider};
 use osmynt_core::statement::{DeviceStatement, InviteProof, PrekeyKind, PrekeyStatement, UserEntry};
 use osmynt_core::teamlog::{Policy, TeamEvent};
 use osmynt_core::userlog::UserEvent;
-use osmynt_core::{Bytes, Envelope, Hash, InviteId};
+use osmynt_core::{Bytes, Envelope, Hash, Head, InviteId, Window};
 
 pub const START: Time = Time(1_800_000_000);
+/// A reading that is the first, long after all that the tests do.
+pub const ANY_TIME: Window = Window { read_at: None, now: Time(4_000_000_000) };
 
 /// Random bytes that are the same in every run.
 pub fn random(seed: &str) -> impl FnMut() -> Result<[u8; 32]> + use<> {
@@ -40,21 +43,37 @@ pub struct Human {
     pub keys: DeviceKeys,
     pub log: Vec<LoggedEntry>,
     pub prekeys: Vec<String>,
+    pub name: Option<Name>,
 }
 
 impl Human {
     pub fn new(number: u8) -> Self {
-        let user: UserId = format!("00000000-0000-4000-8000-0000000000{number:02x}").parse().unwrap();
         let keys = DeviceKeys::generate(START, random(&format!("human {number}"))).unwrap();
-        let mut human = Self { user, keys, log: Vec::new(), prekeys: Vec::new() };
-        let statement = human.device_statement(&human.keys.signer);
-        human.append(&human.keys.signer.clone(), UserEvent::DeviceAdded { device: statement });
+        let device = keys.signer.sign(&DeviceStatement { user: None, jwk: *keys.signer.public(), iat: START }).unwrap();
+        let event = UserEvent::DeviceAdded { device };
+        let first = keys.signer.sign(&UserEntry { user: None, seq: 0, prev: None, iat: START, event }).unwrap();
+        let user = UserId(hash_of(&first));
+        let log = vec![LoggedEntry { jws: first, received_at: START }];
+        let mut human = Self { user, keys, log, prekeys: Vec::new(), name: None };
+        human.sign_name(u64::from(number), &format!("human-{number}"));
         human.prekeys = vec![human.prekey_statement(&human.keys)];
         human
     }
 
+    /// Says what the human is called, and shows it.
+    pub fn sign_name(&mut self, id: u64, login: &str) {
+        let name = Name { provider: Provider::GitHub, id, login: login.to_owned(), salt: Bytes([9; 32]) };
+        let commitment = name.commitment(self.user);
+        self.append(&self.keys.signer.clone(), UserEvent::NameSigned { commitment });
+        self.name = Some(name);
+    }
+
+    pub fn device(&self) -> DeviceId {
+        DeviceId(self.keys.signer.kid())
+    }
+
     pub fn device_statement(&self, signer: &Signer) -> String {
-        signer.sign(&DeviceStatement { user: self.user, jwk: *signer.public(), iat: START }).unwrap()
+        signer.sign(&DeviceStatement { user: Some(self.user), jwk: *signer.public(), iat: START }).unwrap()
     }
 
     pub fn prekey_statement(&self, keys: &DeviceKeys) -> String {
@@ -66,18 +85,23 @@ impl Human {
 
     /// Appends an entry to the log, signed by whoever: nothing is checked here.
     pub fn append(&mut self, signer: &Signer, event: UserEvent) {
+        self.append_at(signer, event, START);
+    }
+
+    /// The same, received at some time.
+    pub fn append_at(&mut self, signer: &Signer, event: UserEvent, at: Time) {
         let prev = self.log.last().map(|entry| hash_of(&entry.jws));
         let seq = self.log.len() as u64;
-        let entry = UserEntry { user: self.user, seq, prev, iat: START, event };
-        self.log.push(LoggedEntry { jws: signer.sign(&entry).unwrap(), received_at: START });
+        let entry = UserEntry { user: Some(self.user), seq, prev, iat: at, event };
+        self.log.push(LoggedEntry { jws: signer.sign(&entry).unwrap(), received_at: at });
     }
 
     pub fn verified(&self) -> VerifiedUser {
-        VerifiedUser::verify(self.user, self.log.clone()).unwrap()
+        VerifiedUser::verify(self.user, &self.log, &ANY_TIME).unwrap()
     }
 
     pub fn listed(&self) -> DirectoryUser {
-        DirectoryUser { user: self.user, log: self.log.clone(), prekeys: self.prekeys.clone() }
+        DirectoryUser { user: self.user, log: self.log.clone(), name: self.name.clone(), prekeys: self.prekeys.clone() }
     }
 
     pub fn author(&self, now: Time) -> Author<'_> {
@@ -88,7 +112,7 @@ impl Human {
 pub fn people(humans: &[&Human]) -> People {
     let mut people = People::default();
     for human in humans {
-        people.add(human.listed(), None).unwrap();
+        people.add(human.listed(), None, &ANY_TIME).unwrap();
     }
     people
 }
@@ -96,6 +120,13 @@ pub fn people(humans: &[&Human]) -> People {
 /// The hash of a statement, whatever its kind.
 pub fn hash_of(compact: &str) -> Hash {
     Hash::of(compact.rsplit_once('.').unwrap().0.as_bytes())
+}
+
+/// Reads a whole log that nothing was known of, in one page.
+pub fn read(team: TeamId, log: &[LoggedEntry], people: &People) -> Result<TeamView> {
+    let view = TeamView::begin(team, log, people, &ANY_TIME)?;
+    let head = Head { seq: log.len() as u64 - 1, hash: hash_of(&log[log.len() - 1].jws) };
+    view.ends_at(head).map(|_| view)
 }
 
 /// A team as an honest service has it.
@@ -114,8 +145,7 @@ impl World {
         let [nonce @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *Hash::of(seed.as_bytes()).as_bytes();
         let created = TeamEvent::TeamCreated {
             nonce: Bytes(nonce),
-            identity: owner.verified().identity().unwrap(),
-            policy: Policy { max_epoch_age: 30 * 24 * 3600 },
+            policy: Policy { max_epoch_age: 30 * 24 * 3600, joining: Joining::Invitation },
         };
         let built =
             commit::build(None, vec![created], Some("Team"), &owner.author(START), &people(&[owner]), random(seed))
@@ -133,7 +163,7 @@ impl World {
     }
 
     pub fn view(&self, humans: &[&Human]) -> TeamView {
-        TeamView::begin(self.team, &self.log, &people(humans)).unwrap()
+        read(self.team, &self.log, &people(humans)).unwrap()
     }
 
     /// Somebody commits, a minute after whatever was before.
@@ -164,13 +194,12 @@ impl World {
     pub fn join(&mut self, by: &Human, joiner: &Human, role: Role, humans: &[&Human]) {
         let invitation = Signer::generate(random(&format!("invitation {}", joiner.user))).unwrap();
         let exp = self.now.plus(3600);
-        let created = TeamEvent::InviteCreated { key: *invitation.public(), role, exp, uses: 1 };
+        let created = TeamEvent::InviteCreated { key: *invitation.public(), role, exp, uses: 1, user: None };
         self.commit(by, vec![created], false, humans);
-        let identity = joiner.verified().identity().unwrap();
         let invite = InviteId(invitation.kid());
-        let proof = InviteProof { team: self.team, invite, user: joiner.user, identity, iat: self.now };
+        let proof = InviteProof { team: self.team, invite, user: joiner.user, iat: self.now };
         let proof = invitation.sign(&proof).unwrap();
-        let event = TeamEvent::MemberJoined { invite, identity, proof };
+        let event = TeamEvent::MemberJoined { invite, proof };
         let mut everybody = humans.to_vec();
         everybody.push(joiner);
         self.commit(joiner, vec![event], true, &everybody);
