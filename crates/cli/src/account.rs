@@ -4,12 +4,14 @@ use crate::{
     args::Account as Command,
     client,
     failure::{Failure, Result},
-    output::{Output, ago, now, table},
+    output::{Output, ago, now, table, waiting},
     sessions::{confirm, short},
     teams::{name_or_id, person},
 };
-use osmynt_client::{AccountEvent, AccountEventType, Client, Deletion, Departure, Fate, Home};
-use osmynt_core::text::{EXCERPT_CHARS, line, word};
+use osmynt_client::{
+    AccountEvent, AccountEventType, Client, Deletion, Departure, Erasure, Fate, Home, Profile, Time, UserId,
+};
+use osmynt_core::text::{EXCERPT_CHARS, line, quoted, word};
 use serde_json::{Value, json};
 use std::{
     io::{self, Seek as _},
@@ -21,12 +23,34 @@ pub(crate) fn run(command: &Command, out: Output) -> Result<()> {
     match command {
         Command::Events { limit } => events(usize::try_from(*limit).unwrap_or(usize::MAX), out),
         Command::Export { output } => export(output.as_deref(), out),
+        Command::EraseFormer { user, yes } => erase_former(user, *yes, out),
+        Command::Keep { user } => keep(user.as_deref(), out),
         Command::Delete { yes } => delete(*yes, out),
     }
 }
 
+/// Says that somebody asked to erase this home's user, which only one of their own devices can stop.
+pub(crate) fn warn(client: &Client, out: Output) -> Result<()> {
+    let erasure = {
+        let _progress = out.progress("Asking the service");
+        client.notice()?
+    };
+    if let Some(erasure) = erasure {
+        out.note(&pending(&erasure));
+    }
+    Ok(())
+}
+
+fn pending(erasure: &Erasure) -> String {
+    format!(
+        "somebody signed in to your account asked to erase you, and it is done on {}: all that you shared and your own \
+         teams. If that was not you: osmynt account keep",
+        day(erasure.due_at)
+    )
+}
+
 fn events(limit: usize, out: Output) -> Result<()> {
-    let client = client()?;
+    let client = client(out)?;
     let (events, more) = {
         let _progress = out.progress("Asking the service");
         client.events(limit)?
@@ -71,16 +95,24 @@ const fn words(event: AccountEventType) -> &'static str {
         AccountEventType::SignedOut => "signed out",
         AccountEventType::SessionRevoked => "sign-in ended from another device",
         AccountEventType::RefreshReused => "a copied sign-in was used, so it was ended",
-        AccountEventType::DeviceAdded => "device added to the account",
-        AccountEventType::DeviceRevoked => "device removed from the account",
-        AccountEventType::IdentityReset => "account started over",
+        AccountEventType::DeviceAdded => "device added",
+        AccountEventType::DeviceRevoked => "device removed",
+        AccountEventType::StartedOver => "account started over with another user",
+        AccountEventType::ErasureAsked => "erasure of a former user asked for",
+        AccountEventType::ErasureWithdrawn => "erasure of a former user called off",
+        AccountEventType::Erased => "former user erased",
     }
 }
 
 /// A point in time to the minute, for a person.
-fn minute(time: osmynt_client::Time) -> String {
+fn minute(time: Time) -> String {
     let text = time.to_rfc3339();
     format!("{} UTC", text.get(..16).unwrap_or(&text).replace('T', " "))
+}
+
+/// A point in time to the day, for a person.
+pub(crate) fn day(time: Time) -> String {
+    time.to_rfc3339().split('T').next().unwrap_or_default().to_owned()
 }
 
 fn described(event: &AccountEvent) -> Value {
@@ -92,8 +124,77 @@ fn described(event: &AccountEvent) -> Value {
     })
 }
 
+fn erase_former(user: &str, yes: bool, out: Output) -> Result<()> {
+    let user = user_id(user)?;
+    let client = client(out)?;
+    if client.profile().user == Some(user) {
+        return Err(Failure::usage("that is the user of this device, not a former one")
+            .next("To delete yourself: osmynt account delete"));
+    }
+    if !yes {
+        let login = word(&client.profile().login, EXCERPT_CHARS);
+        let question = format!("{}\nTo ask for it, type your login, {login}:", erased(user, client.profile()));
+        confirm(out, &question, |answer| answer.eq_ignore_ascii_case(&login))?;
+    }
+    let progress = out.progress("Asking the service");
+    let erasure = client.ask_erasure(user)?;
+    drop(progress);
+    out.done(&erasure_of(&erasure), |_| {
+        format!(
+            "User {user} will be erased on {}, unless a device of theirs says no.\n\
+             To take it back: osmynt account keep {user}",
+            day(erasure.due_at)
+        )
+    })
+}
+
+/// What erasing a former user means.
+fn erased(user: UserId, profile: &Profile) -> String {
+    format!(
+        "This asks {} to erase user {user} of your account {}, 14 days from now.\n\
+         All that they shared is deleted then, for their teammates too, and so are the teams in which nobody else is.\n\
+         Other teams keep their entries in the log, and an admin should remove them. Each of their devices is told, and\n\
+         can say no until then.\n",
+        profile.server,
+        word(&profile.login, EXCERPT_CHARS)
+    )
+}
+
+fn keep(user: Option<&str>, out: Output) -> Result<()> {
+    let user = user.map(user_id).transpose()?;
+    // Not with the warning, which is what is being answered.
+    let client = Client::open(Home::find()?, waiting)?;
+    let user = user.map_or_else(|| client.user(), Ok)?;
+    let progress = out.progress("Asking the service");
+    client.object_to_erasure(user)?;
+    drop(progress);
+    out.done(&json!({"user": user.to_string(), "kept": true}), |_| {
+        if client.profile().user == Some(user) {
+            "You will not be erased. See who is signed in to your account: osmynt session list".into()
+        } else {
+            format!("User {user} will not be erased.")
+        }
+    })
+}
+
+fn user_id(text: &str) -> Result<UserId> {
+    text.parse().map_err(|_| {
+        Failure::usage(format!("{} is not a user id", quoted(text, EXCERPT_CHARS)))
+            .next("Give all 43 characters of it. On a device of that user, `osmynt whoami` shows it.")
+    })
+}
+
+/// An erasure for a program.
+pub(crate) fn erasure_of(erasure: &Erasure) -> Value {
+    json!({
+        "user": erasure.user.to_string(),
+        "asked_at": erasure.asked_at.to_rfc3339(),
+        "due_at": erasure.due_at.to_rfc3339(),
+    })
+}
+
 fn export(output: Option<&Path>, out: Output) -> Result<()> {
-    let client = client()?;
+    let client = client(out)?;
     let file = output.unwrap_or(Path::new("osmynt-export.json"));
     let progress = out.progress("Fetching all that the service holds about you");
     if file == Path::new("-") {
@@ -131,7 +232,7 @@ fn in_the_way(file: &Path) -> Failure {
 
 fn delete(yes: bool, out: Output) -> Result<()> {
     let home = Home::find()?;
-    let client = client()?;
+    let client = client(out)?;
     let deletion = {
         let _progress = out.progress("Reading your teams");
         client.deletion()?
@@ -183,7 +284,8 @@ fn explained(client: &Client, departures: &[Departure]) -> String {
     text.push_str(
         "\nWhat you shared is deleted, for your teammates too. Your keys and all else that osmynt keeps on this machine are\n\
          removed, and what was shared with you cannot be opened any more. Teams that go on keep your entries in their logs,\n\
-         with your user id and public keys: their members could not verify them otherwise.\n",
+         with your user id and public keys: their members could not verify them otherwise. A user that you had before you\n\
+         started over stays, and your account with it.\n",
     );
     text
 }
@@ -200,10 +302,27 @@ fn fate_of(departure: &Departure) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use osmynt_client::Time;
 
     #[test]
-    fn a_time_is_told_to_the_minute() {
+    fn a_time_is_told_to_the_minute_or_day() {
         assert_eq!(minute(Time(1_732_414_543)), "2024-11-24 02:15 UTC");
+        assert_eq!(day(Time(1_732_414_543)), "2024-11-24");
+    }
+
+    const ID: &str = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
+
+    #[test]
+    fn an_erasure_is_announced_with_its_day_and_what_stops_it() {
+        let erasure = Erasure { user: ID.parse().unwrap(), asked_at: Time(0), due_at: Time(1_732_414_543) };
+        let said = pending(&erasure);
+        assert!(said.contains("2024-11-24") && said.ends_with("osmynt account keep"), "{said}");
+    }
+
+    #[test]
+    fn only_a_whole_user_id_says_whom_to_erase() {
+        assert_eq!(user_id(ID).unwrap().to_string(), ID);
+        for wrong in ["", "ada", "47DEQpj8", &format!("{ID}A")] {
+            assert_eq!(user_id(wrong).unwrap_err().code, "usage", "{wrong}");
+        }
     }
 }

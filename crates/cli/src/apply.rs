@@ -7,14 +7,15 @@ use crate::{
     args::Apply,
     failure::{Failure, Result},
     git::{Applied, Merge, Repository, words},
-    list::{given, place},
+    list::{author, author_name, given, place, title},
     open::fetch,
     output::Output,
     patch::Patch,
     ranges::{self, BaseRange, LineEnds, LineRange},
+    teams::{person, shortened},
     worktree::{Files, Held, Links, Place, RepoPath, Unsafe, Worktree},
 };
-use osmynt_client::{Base, Header, Kind, Opened};
+use osmynt_client::{Base, Doubt, Header, Kind, Opened, Snippet};
 use osmynt_core::text::{EXCERPT_CHARS, quoted};
 use serde_json::json;
 use std::{io, path::Path};
@@ -25,13 +26,67 @@ pub(crate) fn run(args: &Apply, out: Output) -> Result<()> {
         Failure::usage("this folder is not in a git repository")
             .next("Go to your clone of the repository and try again, or save it: osmynt open ID -o FILE")
     })?;
-    let opened = fetch(&args.which, out)?;
-    let files = if opened.snippet.header.kind == Kind::Diff {
-        apply_diff(&repository, &opened, args.dry_run)?
-    } else {
-        vec![apply_text(&repository, &opened, args.dry_run)?]
+    let (client, opened) = fetch(&args.which, out)?;
+    let id = client.short_id(opened.snippet.id)?;
+    let apply = |dry_run| {
+        if opened.snippet.header.kind == Kind::Diff {
+            apply_diff(&repository, &opened, dry_run)
+        } else {
+            Ok(vec![apply_text(&repository, &opened, dry_run)?])
+        }
     };
-    report(&opened, &files, args.dry_run, out)
+    if !args.dry_run && !args.yes && is_new(&opened.snippet) {
+        confirm(&opened.snippet, &id, &apply(true)?, out)?;
+    }
+    report(&opened, &id, &apply(args.dry_run)?, args.dry_run, out)
+}
+
+/// Whether the person had not seen this snippet here before, or nothing by its author.
+const fn is_new(snippet: &Snippet) -> bool {
+    !snippet.known || !snippet.author_known
+}
+
+/// Goes on only if the person at the terminal, shown what it is and what would become of the files, says so.
+fn confirm(snippet: &Snippet, id: &str, files: &[Done], out: Output) -> Result<()> {
+    let touched = files.iter().filter(|file| file.outcome != Outcome::Unchanged).count();
+    if touched == 0 {
+        return Ok(());
+    }
+    let files = told(files, true);
+    let question = format!("{files}\n\nApply {}, to {}? [y/N]", described(snippet, id), counted(touched));
+    match out.ask(&question)? {
+        None => {
+            let why = if snippet.author_known {
+                "this snippet was never shown here before"
+            } else {
+                "nothing by its author was ever shown here before"
+            };
+            Err(Failure::refused(format!("{} is not applied: {why}", described(snippet, id)))
+                .next(format!("Look at it: osmynt open {id}\nTo apply it without being asked, use --yes.")))
+        }
+        Some(answer) if matches!(answer.to_lowercase().as_str(), "y" | "yes") => Ok(()),
+        Some(_) => Err(Failure::refused("it was not confirmed, so nothing has changed")),
+    }
+}
+
+/// What is applied, as part of a sentence: whose, and which.
+fn described(snippet: &Snippet, id: &str) -> String {
+    let which = title(snippet).map_or_else(|| id.to_owned(), |title| format!("{title} ({id})"));
+    format!("what {} shared, {which}", whose(snippet))
+}
+
+/// The author with the beginning of the user id, which is theirs for certain.
+fn whose(snippet: &Snippet) -> String {
+    match &snippet.author {
+        _ if snippet.mine => "you".into(),
+        // It has the id in it.
+        author if author.doubt.is_some() || author.login.is_none() => person(author),
+        author => format!("@{} ({}…)", person(author), shortened(&author.user)),
+    }
+}
+
+fn counted(files: usize) -> String {
+    format!("{files} file{}", if files == 1 { "" } else { "s" })
 }
 
 /// What became of a file, or would.
@@ -62,28 +117,20 @@ impl Outcome {
     }
 }
 
-fn report(opened: &Opened, files: &[Done], dry_run: bool, out: Output) -> Result<()> {
+fn report(opened: &Opened, id: &str, files: &[Done], dry_run: bool, out: Output) -> Result<()> {
+    let snippet = &opened.snippet;
     let value = json!({
-        "snippet": opened.snippet.id.to_string(),
+        "snippet": snippet.id.to_string(),
+        "title": snippet.header.title,
+        "author": author_name(snippet),
+        "author_user": snippet.author.user.to_string(),
+        "author_doubt": snippet.author.doubt.as_ref().map(Doubt::code),
         "dry_run": dry_run,
         "files": files.iter().map(|file| json!({"path": file.path, "outcome": file.outcome.word()})).collect::<Vec<_>>(),
     });
-    out.done(&value, |_| {
-        let would = |did: &str, would: &str| if dry_run { format!("Would {would}") } else { did.to_owned() };
-        let said: Vec<String> = files
-            .iter()
-            .map(|file| {
-                let path = given(&file.path);
-                match file.outcome {
-                    Outcome::Created => format!("{} {path}", would("Created", "create")),
-                    Outcome::Changed => format!("{} {path}", would("Changed", "change")),
-                    Outcome::Removed => format!("{} {path}", would("Removed", "remove")),
-                    Outcome::Unchanged => format!("Nothing to do: {path} has it already"),
-                    Outcome::Conflict => format!("{} conflict markers in {path}", would("Left", "leave")),
-                }
-            })
-            .collect();
-        said.join("\n")
+    out.done(&value, |paint| {
+        let title = title(snippet).map(|title| format!("{title}, ")).unwrap_or_default();
+        format!("{}  {title}by {}\n{}", paint.id(id), author(snippet), told(files, dry_run))
     })?;
     let conflicts: Vec<String> =
         files.iter().filter(|file| file.outcome == Outcome::Conflict).map(|file| given(&file.path)).collect();
@@ -99,6 +146,25 @@ fn report(opened: &Opened, files: &[Done], dry_run: bool, out: Output) -> Result
     } else {
         "Look for <<<<<<< in the file, keep what is right and remove the markers."
     }))
+}
+
+/// What became of each file, or would.
+fn told(files: &[Done], dry_run: bool) -> String {
+    let would = |did: &str, would: &str| if dry_run { format!("Would {would}") } else { did.to_owned() };
+    let said: Vec<String> = files
+        .iter()
+        .map(|file| {
+            let path = given(&file.path);
+            match file.outcome {
+                Outcome::Created => format!("{} {path}", would("Created", "create")),
+                Outcome::Changed => format!("{} {path}", would("Changed", "change")),
+                Outcome::Removed => format!("{} {path}", would("Removed", "remove")),
+                Outcome::Unchanged => format!("Nothing to do: {path} has it already"),
+                Outcome::Conflict => format!("{} conflict markers in {path}", would("Left", "leave")),
+            }
+        })
+        .collect();
+    said.join("\n")
 }
 
 // Lines and whole files
@@ -490,7 +556,7 @@ mod tests {
 
         fn opened(header: Header, content: &[u8]) -> Opened {
             let team = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-            let author = Person { user: "936da01f-9abd-4d9d-80c7-02af85c822a8".parse().unwrap(), login: None };
+            let author = Person { user: team.parse().unwrap(), login: None, doubt: None };
             let snippet = Snippet {
                 team: team.parse().unwrap(),
                 id: "0190163d-8694-739b-aea5-966c26f8ad91".parse().unwrap(),
@@ -502,6 +568,8 @@ mod tests {
                 issued_at: Time(0),
                 received_at: None,
                 expires_at: None,
+                known: true,
+                author_known: true,
             };
             Opened { snippet, content: content.to_vec() }
         }
@@ -514,6 +582,39 @@ mod tests {
 
         fn diff_opened(content: &str) -> Opened {
             opened(Header { kind: Kind::Diff, path: None, ..header(None, None) }, content.as_bytes())
+        }
+
+        fn refused(snippet: &Snippet, outcome: Outcome) -> Option<Failure> {
+            let files = [Done { path: "f".into(), outcome }];
+            confirm(snippet, "26f8ad91", &files, Output::json_only()).err()
+        }
+
+        #[test]
+        fn what_was_never_shown_is_not_applied_where_nobody_can_be_asked() {
+            let Opened { mut snippet, .. } = opened(header(None, None), b"x");
+            assert!(!is_new(&snippet));
+            for (known, author_known) in [(false, false), (false, true), (true, false)] {
+                (snippet.known, snippet.author_known) = (known, author_known);
+                assert!(is_new(&snippet));
+                let failure = refused(&snippet, Outcome::Changed).unwrap();
+                assert_eq!(failure.exit, crate::failure::Exit::Refused);
+                assert!(failure.next.unwrap().contains("--yes"));
+            }
+            assert!(refused(&snippet, Outcome::Unchanged).is_none(), "nothing would be written");
+        }
+
+        #[test]
+        fn the_question_names_author_id_title_and_snippet() {
+            let Opened { mut snippet, .. } = opened(header(None, None), b"x");
+            snippet.author.login = Some("mallory".into());
+            snippet.header.title = Some("Fix".into());
+            assert_eq!(described(&snippet, "26f8ad91"), "what @mallory (AAAAAAAA…) shared, \"Fix\" (26f8ad91)");
+            snippet.author.doubt = Some(Doubt::Shared);
+            snippet.header.title = None;
+            assert_eq!(
+                described(&snippet, "26f8ad91"),
+                "what mallory AAAAAAAA (another member has this name) shared, 26f8ad91"
+            );
         }
 
         #[test]

@@ -69,8 +69,13 @@ pub(crate) enum ColorWhen {
 pub(crate) enum Command {
     /// Sign in on this device, through GitHub in your browser
     #[command(after_help = "\
-Example:
-  osmynt login --server https://osmynt.example.org --name 'work laptop'")]
+The first device of an account can share and open. One that signs in later can do neither: use the
+first one. If you have lost it, --start-over makes this device a new user of your account. Your
+former user and its devices stay as they are, and teams must invite you again.
+
+Examples:
+  osmynt login --server https://osmynt.example.org --name 'work laptop'
+  osmynt login --start-over")]
     Login(Login),
     /// Sign out on this device, or everywhere
     #[command(after_help = "\
@@ -136,9 +141,10 @@ Examples:
     Open(Open),
     /// Put what was shared into your own files
     #[command(after_help = "\
-Run it inside your clone of the repository. A diff is applied, lines are merged into the file that they came from.
-Where your own changes are in the way, conflict markers are left in the file and the exit code is 6.
-Nothing outside the repository is ever written, and nothing is staged or committed.
+Run it inside your clone of the repository. A diff is applied, lines are merged into the file that
+they came from. Where your own changes are in the way, conflict markers are left in the file and the
+exit code is 6. Nothing outside the repository is ever written, and nothing is staged or committed.
+You are asked first if the snippet, or anything by its author, was never listed or opened here.
 
 Examples:
   osmynt apply 3f9a61c2 --dry-run
@@ -167,9 +173,12 @@ pub(crate) struct Login {
     /// Only print the address, do not open a browser
     #[arg(long)]
     pub(crate) no_browser: bool,
-    /// Start your account over with this device only: all other devices lose access, and teams must invite you again
+    /// Become a new user with this device: teams must invite you again
     #[arg(long)]
-    pub(crate) reset: bool,
+    pub(crate) start_over: bool,
+    /// Do not ask before starting over
+    #[arg(long, requires = "start_over")]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -238,11 +247,42 @@ Examples:
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Ask to erase the user that you had before you started over
+    #[command(after_help = "\
+It is done 14 days later, unless a device of that user says no. What they shared is erased then,
+and so are the teams in which nobody else is. Teams with others keep their entries in the log.
+Starting over has told you the id; `osmynt whoami` on a device of that user shows it, too.
+To take it back: osmynt account keep USER_ID
+
+Example:
+  osmynt account erase-former 8fJ2cWpT0oZrV1b5yQxN3sKdLmEaHuGiRtYwPzXvCqE")]
+    EraseFormer {
+        /// The former user's whole id
+        #[arg(value_name = "USER_ID", allow_hyphen_values = true)]
+        user: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Stop the erasure of this device's user, or one that you asked for
+    #[command(after_help = "\
+Only somebody who is signed in to your account can have asked for it, and they can ask again. See
+who that is: osmynt session list, osmynt account events
+
+Examples:
+  osmynt account keep
+  osmynt account keep 8fJ2cWpT0oZrV1b5yQxN3sKdLmEaHuGiRtYwPzXvCqE")]
+    Keep {
+        /// Whose erasure; your own if not given
+        #[arg(value_name = "USER_ID", allow_hyphen_values = true)]
+        user: Option<String>,
+    },
     /// Delete your account, for good
     #[command(after_help = "\
 You leave your teams first; where you are the only owner, another member becomes one. Then the
-service deletes your account and what you shared, and all that osmynt keeps on this machine for it
-is removed. If it breaks off, run it again.
+service deletes you and what you shared, and all that osmynt keeps on this machine for you is
+removed. A user that you had before you started over stays; see `osmynt account erase-former`.
+If it breaks off, run it again.
 
 Examples:
   osmynt account delete
@@ -271,67 +311,97 @@ Example:
 Example:
   osmynt team list")]
     List,
-    /// Show a team's members and open invitations
+    /// Show a team's members, who waits to be confirmed, and open invitations
     #[command(after_help = "\
+Members are shown by the GitHub login that their own device has signed. What is odd about a name is
+said beside it; name that person by their user id.
+
 Example:
   osmynt team show backend")]
     Show(TeamName),
-    /// Make a link with which others can join
+    /// Make a code with which others can join; list and revoke such invitations
+    #[command(
+        args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true,
+        disable_help_subcommand = true,
+        after_help = "\
+Whoever has the code can join: send it through a channel that only they can read. With --for only
+that user can; `osmynt whoami` shows them their id. Somebody who was removed, or whose role was
+lowered before they left, comes back only by --for.
+A team that is called `list` or `revoke` is named by its id.
+
+Examples:
+  osmynt team invite backend
+  osmynt team invite backend --uses 3 --expires 2d
+  osmynt team invite backend --for 8fJ2cWpT0oZrV1b5yQxN3sKdLmEaHuGiRtYwPzXvCqE
+  osmynt team invite list backend
+  osmynt team invite revoke backend 5Xq2"
+    )]
+    Invite(Invite),
+    /// Join a team with an invitation's code
     #[command(after_help = "\
-Whoever has the link can join: send it through a channel that only they can read.
+White space inside the code does not matter, so it may come from a message that breaks it into
+lines. With - the code is read from standard input, and no shell keeps it.
+
+Examples:
+  osmynt team join osmynt1aef7vi5m...
+  osmynt team join - < code.txt")]
+    Join {
+        /// The whole code, or - to read it from standard input
+        code: String,
+    },
+    /// Take in somebody who has asked to join
+    #[command(after_help = "\
+People ask where the team wants it so: see `osmynt team joining`. Make sure first, not through
+osmynt, that the user id is theirs. To turn them away: osmynt team remove
 
 Example:
-  osmynt team invite backend --uses 3 --expires 2d")]
-    Invite {
-        #[command(flatten)]
-        team: TeamName,
-        /// What the invited will be
-        #[arg(long, value_enum, default_value = "member")]
-        role: Role,
-        /// How many people can use it
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
-        uses: u32,
-        /// How long it can be used, at most 30d: a number and m, h, d or w
-        #[arg(long, value_name = "TIME", default_value = "7d")]
-        expires: Lifetime,
-    },
-    /// Join a team with an invitation's link
+  osmynt team confirm backend grace")]
+    Confirm(Somebody),
+    /// Remove somebody, or turn away somebody who asks to join
     #[command(after_help = "\
-Example:
-  osmynt team join 'https://osmynt.example.org/join#v1.eyJ0ZWFt...'")]
-    Join {
-        /// The whole link, in quotes; or - to read it from standard input, so that no shell keeps it
-        link: String,
-    },
-    /// Remove somebody; what is shared from now on they cannot open
-    #[command(after_help = "\
+What is shared from now on they cannot open. The open invitations that they made or came in by are
+closed, and only one that is made for them (--for) lets them in again.
+
 Example:
   osmynt team remove backend mallory")]
-    Remove {
-        #[command(flatten)]
-        team: TeamName,
-        /// Who: a GitHub login, or a user id or the beginning of it
-        #[arg(value_name = "PERSON")]
-        person: String,
-    },
-    /// Leave a team
-    #[command(after_help = "\
-Example:
-  osmynt team leave backend")]
-    Leave(TeamName),
+    Remove(Somebody),
     /// Change what somebody may do
     #[command(after_help = "\
+Lowering a role closes the open invitations that they made or came in by.
+
 Example:
   osmynt team role backend alice admin")]
     Role {
         #[command(flatten)]
-        team: TeamName,
-        /// Who: a GitHub login, or a user id or the beginning of it
-        #[arg(value_name = "PERSON")]
-        person: String,
+        who: Somebody,
         /// What they will be
         #[arg(value_enum)]
         role: Role,
+    },
+    /// Choose what it takes to join
+    #[command(after_help = "\
+Example:
+  osmynt team joining backend confirmation")]
+    Joining {
+        #[command(flatten)]
+        team: TeamName,
+        /// What it takes
+        #[arg(value_enum)]
+        joining: Joining,
+    },
+    /// Accept that somebody's name has changed
+    #[command(after_help = "\
+Ask them first, not through osmynt, whether the name and the user id are theirs.
+
+Example:
+  osmynt team accept-name backend 8fJ2cWpT")]
+    AcceptName {
+        #[command(flatten)]
+        team: TeamName,
+        /// Their user id, or its first 8 characters or more
+        #[arg(value_name = "USER_ID", allow_hyphen_values = true)]
+        user: String,
     },
     /// Give a team another name
     #[command(after_help = "\
@@ -349,6 +419,86 @@ Example:
 Example:
   osmynt team rotate backend")]
     Rotate(TeamName),
+    /// Leave a team, or no longer ask to join it
+    #[command(after_help = "\
+Example:
+  osmynt team leave backend")]
+    Leave(TeamName),
+    /// Delete a team with all that is in it, for everybody
+    #[command(after_help = "\
+Only an owner can. What members have opened or saved stays with them.
+
+Examples:
+  osmynt team delete backend
+  osmynt team delete backend --yes")]
+    Delete {
+        #[command(flatten)]
+        team: TeamName,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Take a team that the service no longer lists off your list
+    #[command(after_help = "\
+Its keys stay on this machine: what was exported from it can still be opened.
+
+Example:
+  osmynt team forget backend")]
+    Forget(TeamName),
+}
+
+/// `team invite`: makes an invitation unless a subcommand says otherwise.
+#[derive(Debug, Args)]
+pub(crate) struct Invite {
+    #[command(subcommand)]
+    pub(crate) command: Option<Invitations>,
+    /// The team: its name, or its id or the beginning of it
+    // Always there when there is no subcommand.
+    #[arg(value_name = "TEAM", allow_hyphen_values = true, required = true)]
+    pub(crate) team: Option<String>,
+    /// What the invited will be
+    #[arg(long, value_enum, default_value = "member")]
+    pub(crate) role: Role,
+    /// How many people can use it
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) uses: u32,
+    /// How long it can be used, at most 30d: a number and m, h, d or w
+    #[arg(long, value_name = "TIME", default_value = "3d")]
+    pub(crate) expires: Lifetime,
+    /// Who alone can use it, by user id: whole, or 8 characters or more if they are or were in the team
+    #[arg(long = "for", value_name = "USER_ID", allow_hyphen_values = true, conflicts_with = "uses")]
+    pub(crate) user: Option<String>,
+}
+
+/// What to do with invitations that there are.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Invitations {
+    /// List a team's open invitations
+    #[command(after_help = "\
+Example:
+  osmynt team invite list backend")]
+    List(TeamName),
+    /// Close an open invitation: nobody joins by it any more
+    #[command(after_help = "\
+Example:
+  osmynt team invite revoke backend 5Xq2")]
+    Revoke {
+        #[command(flatten)]
+        team: TeamName,
+        /// Which, as `osmynt team show` shows it; the beginning of an id is enough
+        #[arg(value_name = "ID", allow_hyphen_values = true)]
+        invite: String,
+    },
+}
+
+/// Somebody in a team.
+#[derive(Debug, Args)]
+pub(crate) struct Somebody {
+    #[command(flatten)]
+    pub(crate) team: TeamName,
+    /// Who: a GitHub login as `osmynt team show` shows it, or a user id or its first 8 characters or more
+    #[arg(value_name = "PERSON", allow_hyphen_values = true)]
+    pub(crate) person: String,
 }
 
 #[derive(Debug, Args)]
@@ -364,10 +514,19 @@ pub(crate) struct TeamName {
 pub(crate) enum Role {
     /// Share and open.
     Member,
-    /// Also invite, remove members and rename.
+    /// Also invite, confirm, remove members and rename.
     Admin,
     /// Everything.
     Owner,
+}
+
+/// What it takes to join a team.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Joining {
+    /// An invitation is enough.
+    Invitation,
+    /// An invitation, and the word of an owner or admin.
+    Confirmation,
 }
 
 #[derive(Debug, Args)]
@@ -379,8 +538,8 @@ pub(crate) struct Share {
     /// Share with this team, or with --to, members of it
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) team: Option<String>,
-    /// Share with this member only, named by GitHub login; can be repeated
-    #[arg(long, value_name = "PERSON")]
+    /// Share with this member only, a GitHub login or user id; can be repeated
+    #[arg(long, value_name = "PERSON", allow_hyphen_values = true)]
     pub(crate) to: Vec<String>,
     /// What it is about
     #[arg(long)]
@@ -416,6 +575,9 @@ pub(crate) struct Apply {
     /// Only say what would happen
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Do not ask, whoever shared it
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -525,11 +687,43 @@ mod tests {
         for args in [
             &["team", "show", "-Uab", "--json"][..],
             &["team", "remove", "-q-b", "alice"],
+            &["team", "remove", "backend", "-q-b_c12", "--json"],
+            &["team", "role", "-Uab", "--b_c1234", "admin"],
+            &["team", "accept-name", "backend", "-Uab_c12"],
+            &["team", "invite", "-Uab", "--for", "-Uab_c12"],
+            &["team", "invite", "revoke", "-Uab", "-q-b"],
+            &["account", "keep", "-Uab_c12"],
             &["list", "--team", "--ab"],
             &["share", "main.rs", "--team", "-Uab", "--to", "alice"],
         ] {
             assert!(Cli::try_parse_from([&["osmynt"], args].concat()).is_ok(), "{args:?}");
         }
+    }
+
+    fn invite(args: &[&str]) -> Option<Invite> {
+        match Cli::try_parse_from([&["osmynt", "team", "invite"], args].concat()).ok()?.command {
+            Command::Team(Team::Invite(invite)) => Some(invite),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn an_invitation_is_made_unless_a_subcommand_says_otherwise() {
+        let made = invite(&["backend"]).unwrap();
+        assert_eq!((made.command.is_none(), made.team.as_deref(), made.uses), (true, Some("backend"), 1));
+        assert_eq!(made.expires.0, osmynt_client::INVITATION_LIFETIME);
+        let Some(Invitations::List(team)) = invite(&["list", "backend"]).unwrap().command else { panic!() };
+        assert_eq!(team.team, "backend");
+        assert!(matches!(invite(&["revoke", "backend", "5Xq2"]).unwrap().command, Some(Invitations::Revoke { .. })));
+        for wrong in [&[][..], &["list"], &["revoke", "backend"], &["backend", "list"]] {
+            assert!(invite(wrong).is_none(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn an_invitation_for_one_user_has_one_use() {
+        assert_eq!(invite(&["backend", "--for", "8fJ2cWpT"]).unwrap().user.as_deref(), Some("8fJ2cWpT"));
+        assert!(invite(&["backend", "--for", "8fJ2cWpT", "--uses", "2"]).is_none());
     }
 
     #[test]

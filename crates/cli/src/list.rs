@@ -6,9 +6,11 @@ use crate::{
     failure::{Exit, Failure, Result},
     output::{Output, ago, bytes, now, table},
     share::word,
-    teams::{name_or_id, person},
+    teams::{called, name_or_id, of, person, vanished},
 };
-use osmynt_client::{Audience, Client, Kind, Lines, Listing, Person, Rejected, Snippet, SnippetId, TeamId, Time};
+use osmynt_client::{
+    Audience, Client, Doubt, Kind, Lines, Listing, Person, Place, Rejected, Snippet, TeamId, TeamSummary, Time,
+};
 use osmynt_core::text::{self, line};
 use serde_json::{Value, json};
 use std::{
@@ -20,16 +22,18 @@ use std::{
 
 /// Lists what the person can open.
 pub(crate) fn run(args: &List, out: Output) -> Result<()> {
-    let client = client()?;
+    let client = client(out)?;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let progress = out.progress("Reading and verifying");
-    let names: BTreeMap<TeamId, Option<String>> =
-        client.teams()?.into_iter().map(|team| (team.id, team.name)).collect();
+    let mine = client.teams()?;
     let teams: Vec<TeamId> = match &args.team {
         Some(team) => vec![client.find_team(Some(team))?],
-        None => names.keys().copied().collect(),
+        None => mine.iter().filter(|team| matches!(team.place, Place::Member { .. })).map(|team| team.id).collect(),
     };
+    let unread: Vec<String> = mine.iter().filter(|_| args.team.is_none()).filter_map(unread).collect();
+    let names: BTreeMap<TeamId, Option<String>> = mine.into_iter().map(|team| (team.id, team.name)).collect();
     let Listing { snippets, rejected, more } = newest(&client, &teams, limit)?;
+    let ids = client.short_ids(&snippets.iter().map(|snippet| snippet.id).collect::<Vec<_>>())?;
     drop(progress);
 
     let name = |team: TeamId| names.get(&team).and_then(Option::as_deref);
@@ -42,13 +46,13 @@ pub(crate) fn run(args: &List, out: Output) -> Result<()> {
         if snippets.is_empty() {
             return "Nothing was shared yet. Share something with: osmynt share FILE --team TEAM".into();
         }
-        let ids = short_ids(snippets.iter().map(|snippet| snippet.id));
         let several = teams.len() > 1;
         let rows: Vec<_> = snippets
             .iter()
-            .zip(ids)
+            .zip(&ids)
             .map(|(snippet, id)| {
-                let mut row = vec![id, ago(snippet.received_at.unwrap_or(snippet.issued_at), now()), author(snippet)];
+                let mut row =
+                    vec![id.clone(), ago(snippet.received_at.unwrap_or(snippet.issued_at), now()), author(snippet)];
                 if several {
                     row.push(name_or_id(name(snippet.team), snippet.team));
                 }
@@ -61,14 +65,18 @@ pub(crate) fn run(args: &List, out: Output) -> Result<()> {
         table(&rows, |column, cell| match column {
             0 => paint.id(cell),
             1 => paint.faint(cell),
+            2 if cell.contains('(') => paint.warning(cell),
             _ => cell.to_owned(),
         })
     })?;
+    for note in unread {
+        out.note(&note);
+    }
     if more {
         out.note("there are more; see them with --limit.");
     }
     for one in &rejected {
-        let which = one.id.map_or_else(|| "a snippet".to_owned(), short);
+        let which = one.id.map_or_else(|| "a snippet".to_owned(), |id| id.to_string());
         out.note(&format!("{which} is left out: {}", line(&one.error.to_string())));
     }
     // What merely cannot be read (its key never reached this device) is no sign of an attack; what does not verify is.
@@ -83,6 +91,18 @@ pub(crate) fn run(args: &List, out: Output) -> Result<()> {
             .next("What is shown above did. Tell whoever runs the service."));
     }
     Ok(())
+}
+
+/// Why nothing of a team is listed.
+fn unread(team: &TeamSummary) -> Option<String> {
+    match team.place {
+        Place::Member { .. } => None,
+        Place::Pending { .. } => Some(format!(
+            "nothing of {} is listed: an owner or admin must confirm you first.",
+            called(team.name.as_deref(), team.id)
+        )),
+        Place::Vanished => Some(vanished(team.name.as_deref(), team.id)),
+    }
 }
 
 /// The newest of several teams together.
@@ -102,24 +122,26 @@ fn newest(client: &Client, teams: &[TeamId], limit: usize) -> Result<Listing> {
 
 /// Deletes a snippet.
 pub(crate) fn delete(args: &Delete, out: Output) -> Result<()> {
-    let client = client()?;
+    let client = client(out)?;
     let progress = out.progress("Deleting");
     let (team, snippet) = client.find_snippet(None, &args.id)?;
+    let id = client.short_id(snippet)?;
     client.delete_snippet(team, snippet)?;
     drop(progress);
     out.done(&json!({"snippet": snippet.to_string(), "team": team.to_string(), "deleted": true}), |paint| {
-        format!("Deleted {}. Whoever opened it before may still have it.", paint.id(&short(snippet)))
+        format!("Deleted {}. Whoever opened it before may still have it.", paint.id(&id))
     })
 }
 
 /// Saves a snippet as it is stored.
 pub(crate) fn export(args: &Export, out: Output) -> Result<()> {
-    let client = client()?;
+    let client = client(out)?;
     let progress = out.progress("Fetching and verifying");
     let (team, snippet) = client.find_snippet(None, &args.id)?;
     let stored = client.export(team, snippet)?;
+    let id = client.short_id(snippet)?;
     drop(progress);
-    let file = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.osmynt", short(snippet))));
+    let file = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{id}.osmynt")));
     if file == Path::new("-") {
         return Output::raw(&stored);
     }
@@ -139,14 +161,15 @@ pub(crate) fn described(snippet: &Snippet, team_name: Option<&str>) -> Value {
         "team_name": team_name,
         "kind": word(header.kind),
         "title": header.title,
-        "author": snippet.author.login.clone().unwrap_or_else(|| snippet.author.user.to_string()),
+        "author": author_name(snippet),
         "author_user": snippet.author.user.to_string(),
+        "author_doubt": snippet.author.doubt.as_ref().map(Doubt::code),
         "device": snippet.device.to_string(),
         "mine": snippet.mine,
         "audience": match &snippet.audience {
             Audience::Team { epoch } => json!({"type": "team", "epoch": epoch}),
             Audience::Members(members) => {
-                json!({"type": "members", "members": members.iter().map(named).collect::<Vec<_>>()})
+                json!({"type": "members", "members": members.iter().map(of).collect::<Vec<_>>()})
             }
         },
         "size": header.size,
@@ -164,8 +187,10 @@ fn left_out(one: &Rejected) -> Value {
     json!({"snippet": one.id.map(|id| id.to_string()), "message": one.error.to_string()})
 }
 
-fn named(person: &Person) -> Value {
-    json!({"user": person.user.to_string(), "login": person.login})
+/// Who shared it, for a program: the login, or the user id where there is no login or something odd about it.
+pub(crate) fn author_name(snippet: &Snippet) -> String {
+    let Person { user, login, doubt } = &snippet.author;
+    login.clone().filter(|_| doubt.is_none()).unwrap_or_else(|| user.to_string())
 }
 
 /// A range of lines for a program.
@@ -207,45 +232,9 @@ pub(crate) fn place(path: Option<&str>, lines: Option<Lines>) -> Option<String> 
     })
 }
 
-/// The end of an id, which is enough to name it: ids made at about the same time begin alike.
-pub(crate) fn short(id: SnippetId) -> String {
-    ending(&id.to_string(), SHORT)
-}
-
-const SHORT: usize = 8;
-
-fn ending(id: &str, length: usize) -> String {
-    id.chars().skip(id.chars().count().saturating_sub(length)).collect()
-}
-
-/// The ends of ids, all as long as it takes to tell them apart.
-fn short_ids(ids: impl Iterator<Item = SnippetId>) -> Vec<String> {
-    let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
-    let longest = ids.iter().map(String::len).max().unwrap_or_default();
-    (SHORT..longest)
-        .map(|length| ids.iter().map(|id| ending(id, length)).collect::<Vec<_>>())
-        .find(|short| short.iter().collect::<std::collections::BTreeSet<_>>().len() == ids.len())
-        .unwrap_or(ids)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ids_are_shortened_as_far_as_they_can_be_told_apart() {
-        let ids = [
-            "0190163d-8694-739b-aea5-966c26f8ad91",
-            "0190163d-8694-739b-aea5-966c16f8ad91",
-            "0190163d-8694-739b-aea5-000000000000",
-        ];
-        let ids = ids.map(|id| id.parse().unwrap());
-        assert_eq!(short_ids(ids.into_iter().skip(1)), ["16f8ad91", "00000000"]);
-        assert_eq!(short_ids(ids.into_iter()), ["26f8ad91", "16f8ad91", "00000000"]);
-        let alike = ["0190163d-8694-739b-aea5-966c26f8ad91", "0190163d-8694-739b-aea5-966d26f8ad91"]
-            .map(|id| id.parse().unwrap());
-        assert_eq!(short_ids(alike.into_iter()), ["c26f8ad91", "d26f8ad91"]);
-    }
 
     #[test]
     fn places_are_fit_for_a_terminal() {

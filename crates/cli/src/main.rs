@@ -61,9 +61,11 @@ fn run(command: &Command, out: Output) -> Result<()> {
     }
 }
 
-/// The signed-in person's client.
-fn client() -> Result<Client> {
-    Ok(Client::open(Home::find()?, output::waiting)?)
+/// The signed-in person's client. Says first what they must not miss.
+fn client(out: Output) -> Result<Client> {
+    let client = Client::open(Home::find()?, output::waiting)?;
+    account::warn(&client, out)?;
+    Ok(client)
 }
 
 /// Help and version are no failures. Others clap words well itself; a program gets JSON here as well.

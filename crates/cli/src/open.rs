@@ -18,7 +18,7 @@ use std::{fs, io, path::Path};
 
 /// Opens a snippet.
 pub(crate) fn run(args: &Open, out: Output) -> Result<()> {
-    let opened = fetch(&args.which, out)?;
+    let (_, opened) = fetch(&args.which, out)?;
     if let Some(file) = &args.output {
         if file == Path::new("-") {
             return Output::raw(&opened.content);
@@ -39,10 +39,10 @@ pub(crate) fn run(args: &Open, out: Output) -> Result<()> {
 }
 
 /// Fetches from the service or reads a file: verified and decrypted either way.
-pub(crate) fn fetch(which: &Which, out: Output) -> Result<Opened> {
-    let client = client()?;
+pub(crate) fn fetch(which: &Which, out: Output) -> Result<(Client, Opened)> {
+    let client = client(out)?;
     let _progress = out.progress("Fetching and verifying");
-    match file_named(&which.which) {
+    let opened = match file_named(&which.which) {
         Some(file) => {
             let stored = fs::read(file).map_err(|e| match e.kind() {
                 io::ErrorKind::NotFound => {
@@ -51,10 +51,11 @@ pub(crate) fn fetch(which: &Which, out: Output) -> Result<Opened> {
                 }
                 _ => Failure::io(format!("cannot read {}", file.display()))(e),
             })?;
-            Ok(client.open_file(&stored)?)
+            client.open_file(&stored)?
         }
-        None => by_id(&client, &which.which),
-    }
+        None => by_id(&client, &which.which)?,
+    };
+    Ok((client, opened))
 }
 
 fn by_id(client: &Client, id: &str) -> Result<Opened> {

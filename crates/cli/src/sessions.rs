@@ -23,7 +23,7 @@ pub(crate) fn run(command: &Command, out: Output) -> Result<()> {
 }
 
 fn list(out: Output) -> Result<()> {
-    let client = client()?;
+    let client = client(out)?;
     let sessions = {
         let _progress = out.progress("Asking the service");
         client.sessions()?
@@ -56,7 +56,7 @@ fn list(out: Output) -> Result<()> {
 }
 
 fn revoke(args: &Revoke, out: Output) -> Result<()> {
-    let client = client()?;
+    let client = client(out)?;
     let revoked = {
         let _progress = out.progress("Ending sign-ins");
         if args.others { client.revoke_other_sessions()? } else { client.revoke_sessions(&args.ids)? }
@@ -95,7 +95,7 @@ pub(crate) fn logout(args: &Logout, out: Output) -> Result<()> {
     if args.erase && !args.yes {
         let question = format!(
             "This removes {kept} from {folder}. What was shared with you cannot be opened here any more, and unless you \
-             have another device you must start your account over to come back: osmynt login --reset\n\nRemove it? [y/N]"
+             have another device you must start over to come back: osmynt login --start-over\n\nRemove it? [y/N]"
         );
         confirm(out, &question, |answer| matches!(answer.to_lowercase().as_str(), "y" | "yes"))?;
     }
@@ -140,7 +140,7 @@ pub(crate) fn logout(args: &Logout, out: Output) -> Result<()> {
 /// Goes on only if the person at the terminal says so.
 pub(crate) fn confirm(out: Output, question: &str, agreed: impl FnOnce(&str) -> bool) -> Result<()> {
     match out.ask(question)? {
-        None => Err(Failure::usage("there is nobody here to confirm it").next("If it is meant, add --yes.")),
+        None => Err(Failure::usage("cannot ask for confirmation without a terminal").next("Use --yes if you mean it.")),
         Some(answer) if agreed(&answer) => Ok(()),
         Some(_) => Err(Failure::refused("it was not confirmed, so nothing has changed")),
     }

@@ -5,13 +5,13 @@ use crate::{
     client,
     failure::{Failure, Result},
     git::Repository,
-    list::{lines_of, place, short},
+    list::{lines_of, place},
     output::Output,
     patch,
     ranges::{self, BaseRange, LineRange},
     worktree::RepoPath,
 };
-use osmynt_client::{Base, Draft, Header, Kind, Lines, Recipients};
+use osmynt_client::{Base, Client, Draft, Error, Header, Kind, Lines, Recipients, TeamId};
 use osmynt_core::text::line;
 use serde_json::json;
 use std::{
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Share, out: Output) -> Result<()> {
     let source = Source::parse(&args.what, |name| Path::new(name).exists())
         .map_err(|why| Failure::usage(format!("`{}`: {why}", args.what)))?;
     // Before anything is read: whoever is not signed in should not first type the text.
-    let client = client()?;
+    let client = client(out)?;
     let piece = match source {
         Source::Stdin => from_stdin()?,
         Source::File(path, lines) => from_file(&path, lines)?,
@@ -38,10 +38,11 @@ pub(crate) fn run(args: &Share, out: Output) -> Result<()> {
     let value = json!({"kind": word(kind), "path": path, "lines": lines_of(*lines)});
 
     let progress = out.progress("Encrypting and sharing");
-    let team = client.find_team(args.team.as_deref())?;
+    let team = team(&client, args.team.as_deref())?;
     let to = if args.to.is_empty() { Recipients::Team } else { Recipients::Members(args.to.clone()) };
     let lifetime = args.expires.map(|lifetime| lifetime.0);
     let shared = client.share(team, &piece.draft(args.title.clone(), to, lifetime))?;
+    let id = client.short_id(shared.snippet)?;
     drop(progress);
 
     let mut value = value;
@@ -60,7 +61,15 @@ pub(crate) fn run(args: &Share, out: Output) -> Result<()> {
             Kind::Code | Kind::File => "standard input".into(),
         });
         let whom = if args.to.is_empty() { "the team".to_owned() } else { line(&args.to.join(", ")) };
-        format!("Shared {what} with {whom}: {}", paint.id(&short(shared.snippet)))
+        format!("Shared {what} with {whom}: {}", paint.id(&id))
+    })
+}
+
+/// The team that is named, or the only one. Where it is not clear which that is, nothing is guessed.
+fn team(client: &Client, named: Option<&str>) -> Result<TeamId> {
+    client.find_team(named).map_err(|error| {
+        let unclear = named.is_none() && matches!(error, Error::Usage { .. } | Error::Vanished { .. });
+        if unclear { Failure::usage(error.to_string()).next("Say which team: --team TEAM") } else { error.into() }
     })
 }
 

@@ -1,18 +1,24 @@
 //! `login` and `whoami`.
 
 use crate::{
+    account::{day, erasure_of, warn},
     args::Login,
     client,
     failure::{Failure, Result},
-    output::{Output, span, waiting},
+    output::{Output, Paint, span, table, waiting},
+    sessions::confirm,
+    teams::{role_word, shortened},
 };
-use osmynt_client::{Handshake, Home, Server, Standing};
+use osmynt_client::{Client, Handshake, Home, Me, OtherTeam, OtherUser, Role, Server, Standing};
 use osmynt_core::{
     limits::DEVICE_NAME_CHARS,
     text::{EXCERPT_CHARS, check_name, is_name_char, line, quoted, word},
 };
-use serde_json::json;
-use std::process::{Command, Stdio};
+use serde_json::{Value, json};
+use std::{
+    fmt::Write as _,
+    process::{Command, Stdio},
+};
 
 /// Signs this device in.
 pub(crate) fn login(args: &Login, out: Output) -> Result<()> {
@@ -33,40 +39,121 @@ pub(crate) fn login(args: &Login, out: Output) -> Result<()> {
     if !args.no_browser && out.terminal {
         open_in_browser(&handshake.verification_uri_complete);
     }
-    let (client, standing) = {
+    let (mut client, standing) = {
         let _progress = out.progress("Waiting for you to confirm in the browser");
         handshake.wait()?
     };
 
-    let reset = args.reset && standing == Standing::Stranger;
-    if reset {
-        let _progress = out.progress("Starting your account over with this device");
-        client.start_over()?;
+    if !out.json {
+        let profile = client.profile();
+        out.answer(&Value::Null, |paint| {
+            format!(
+                "Signed in as {} on {}.",
+                paint.strong(&word(&profile.login, EXCERPT_CHARS)),
+                line(&profile.device_name)
+            )
+        })?;
     }
-    let profile = client.profile();
-    let (user, device) = (profile.user.to_string(), profile.device.to_string());
-    let event = json!({"event": "signed-in", "user": user, "login": profile.login, "device": device});
-    out.answer(&event, |paint| {
-        let login = word(&profile.login, EXCERPT_CHARS);
-        format!("Signed in as {} on {}.", paint.strong(&login), line(&profile.device_name))
-    })?;
+    let stands = stand(&mut client, &standing, args, out);
+    if out.json {
+        // One event, once it is known who speaks from this device.
+        let profile = client.profile();
+        let event = json!({
+            "event": "signed-in",
+            "user": profile.user.map(|user| user.to_string()),
+            "account": profile.account.to_string(),
+            "login": profile.login,
+            "device": profile.device.to_string(),
+        });
+        out.answer(&event, |_| String::new())?;
+    }
+    stands?;
+    warn(&client, out)
+}
+
+/// Starts over if this device needs it and the person wants it.
+fn stand(client: &mut Client, standing: &Standing, args: &Login, out: Output) -> Result<()> {
     match standing {
-        Standing::Stranger if !reset => Err(stranger()),
-        Standing::First | Standing::Known if args.reset => {
-            out.note("nothing to reset: this device is one of your account's devices.");
+        Standing::Stranger(other) if args.start_over => start_over(client, other, args.yes, out),
+        Standing::Stranger(other) => Err(stranger(other)),
+        Standing::First | Standing::Known => {
+            if args.start_over {
+                out.note("nothing to start over: this device is one of your account's devices.");
+            }
             Ok(())
         }
-        _ => Ok(()),
     }
 }
 
-fn stranger() -> Failure {
-    Failure::refused("your account has other devices, and this one is not among them: it can neither share nor open")
-        .next(
-            "Use the device that you signed in with first. If you no longer have it, start over with this one:\n\n  \
-         osmynt login --reset\n\n\
-         Your teams must then invite you again, and what was shared with you before cannot be opened here.",
+/// What a device is told that is in no log. Starting over is spoken of only where no other device can help.
+fn stranger(other: &OtherUser) -> Failure {
+    if other.devices > 0 {
+        return Failure::refused(
+            "your account has other devices, and this one is not among them: it can neither share nor open",
         )
+        .next("Use the device that you signed in with first.");
+    }
+    Failure::refused("no device of your account is active any more, and this one can neither share nor open").next(
+        "Start over with this one:\n\n  osmynt login --start-over\n\n\
+         It tells you first what that means for your teams.",
+    )
+}
+
+fn start_over(client: &mut Client, other: &OtherUser, yes: bool, out: Output) -> Result<()> {
+    if !yes {
+        let login = word(&client.profile().login, EXCERPT_CHARS);
+        let question = format!("\n{}\nTo start over, type your login, {login}:", explained(other));
+        confirm(out, &question, |answer| answer.eq_ignore_ascii_case(&login))?;
+    }
+    let user = {
+        let _progress = out.progress("Starting over with this device");
+        client.start_over()?
+    };
+    if out.json {
+        return Ok(());
+    }
+    out.done(&Value::Null, |_| {
+        format!(
+            "Started over: you are user {user} now. Tell your teammates, who must invite you again.\n\
+             If you want what you leave behind erased: osmynt account erase-former {}",
+            other.user
+        )
+    })
+}
+
+/// What starting over leaves behind, as the service tells.
+fn explained(other: &OtherUser) -> String {
+    let (devices, they) = match other.devices {
+        0 => ("no active device".to_owned(), "They stay"),
+        1 => ("1 active device".into(), "They and the device stay"),
+        several => (format!("{several} active devices"), "They and the devices stay"),
+    };
+    let mut text = format!(
+        "Starting over makes this device a new user of your account. Until now you were user\n{}, with {devices}. {they}\n\
+         as they are, and nothing is deleted on any machine. What was shared before cannot be opened here.\n",
+        other.user
+    );
+    if !other.teams.is_empty() {
+        text.push_str("\nYou would no longer be in these teams, unless they invite you again:\n\n");
+        let row = |team: &OtherTeam| {
+            let role = team.role.map_or("waiting", role_word).to_owned();
+            vec![format!("  team {}", shortened(&team.team)), role, left_behind(team, other.devices).into()]
+        };
+        text.push_str(&table(&other.teams.iter().map(row).collect::<Vec<_>>(), |_, cell| cell.to_owned()));
+    }
+    text
+}
+
+/// What becomes of a team when one of its members starts over, who has so many active devices.
+const fn left_behind(team: &OtherTeam, devices: u64) -> &'static str {
+    match (team.role, devices) {
+        (None, _) => "goes on without you: you were not confirmed yet",
+        (Some(_), 0) if team.others == 0 => "nobody else is in it: nobody can use it any more",
+        (Some(_), _) if team.others == 0 => "nobody else is in it: only your other devices can use it",
+        (Some(Role::Owner), 0) if !team.other_owner => "you are its only owner: it will have no owner that can act",
+        (Some(Role::Owner), _) if !team.other_owner => "you are its only owner: only your other devices can act as one",
+        (Some(_), _) => "goes on without you",
+    }
 }
 
 /// Shows what the person needs for the browser.
@@ -93,30 +180,48 @@ fn show(handshake: &Handshake, out: Output) -> Result<()> {
 
 /// Shows who is signed in.
 pub(crate) fn whoami(out: Output) -> Result<()> {
-    let client = client()?;
+    let client = client(out)?;
     let me = {
         let _progress = out.progress("Asking the service");
         client.me()?
     };
     let server = client.profile().server.to_string();
-    out.answer(
-        &json!({
-            "user": me.user.to_string(),
-            "login": me.login,
-            "name": me.name,
-            "device": me.device.to_string(),
-            "device_name": me.device_name,
-            "active": me.active,
-            "devices": me.devices,
-            "server": server,
-        }),
-        |paint| {
-            let login = word(&me.login, EXCERPT_CHARS);
-            let name = me.name.as_deref().map(|name| format!(" ({})", quoted(name, EXCERPT_CHARS))).unwrap_or_default();
-            let standing = if me.active { "" } else { ", which is not one of your account's devices" };
-            format!("{}{name} on {}{standing}, at {server}", paint.strong(&login), line(&me.device_name))
-        },
-    )
+    let value = json!({
+        "account": me.account.to_string(),
+        "user": me.user.map(|user| user.to_string()),
+        "login": me.login,
+        "name": me.name,
+        "device": me.device.to_string(),
+        "device_name": me.device_name,
+        "active": me.active,
+        "devices": me.devices,
+        "server": server,
+        "erasures": me.erasures.iter().map(erasure_of).collect::<Vec<_>>(),
+    });
+    out.answer(&value, |paint| about(&me, &server, paint))
+}
+
+fn about(me: &Me, server: &str, paint: Paint) -> String {
+    let name = me.name.as_deref().map(|name| format!(" ({})", quoted(name, EXCERPT_CHARS))).unwrap_or_default();
+    let mut text =
+        format!("{}{name} on {}, at {server}\n", paint.strong(&word(&me.login, EXCERPT_CHARS)), line(&me.device_name));
+    let _ = match me.user {
+        Some(user) => {
+            let these = if me.devices == 1 { "1 active device" } else { &format!("{} active devices", me.devices) };
+            writeln!(text, "user {}, with {these}", paint.id(&user.to_string()))
+        }
+        None => writeln!(text, "{}", paint.warning("This device can neither share nor open: see `osmynt login`.")),
+    };
+    // Its own is a warning with every command.
+    for erasure in me.erasures.iter().filter(|erasure| Some(erasure.user) != me.user) {
+        let _ = writeln!(
+            text,
+            "user {} of your account will be erased on {}; to stop that: osmynt account keep {0}",
+            erasure.user,
+            day(erasure.due_at)
+        );
+    }
+    text
 }
 
 /// What this machine calls itself, as a device's name.
@@ -164,6 +269,43 @@ fn open_in_browser(address: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ID: &str = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
+
+    fn team(role: Option<Role>, others: u64, other_owner: bool) -> OtherTeam {
+        OtherTeam { team: ID.parse().unwrap(), role, others, other_owner }
+    }
+
+    fn other(devices: u64, teams: Vec<OtherTeam>) -> OtherUser {
+        OtherUser { user: ID.parse().unwrap(), devices, teams }
+    }
+
+    #[test]
+    fn starting_over_is_spoken_of_only_where_no_other_device_can_help() {
+        let told = |devices| stranger(&other(devices, Vec::new())).next.unwrap();
+        assert!(told(0).contains("--start-over"));
+        for devices in [1, 2] {
+            assert!(!told(devices).contains("start"), "{}", told(devices));
+        }
+    }
+
+    #[test]
+    fn what_starting_over_means_is_said_team_by_team() {
+        let owner = Some(Role::Owner);
+        for (team, devices, meaning) in [
+            (team(None, 2, true), 0, "not confirmed yet"),
+            (team(owner, 0, false), 0, "nobody can use it"),
+            (team(owner, 0, false), 1, "only your other devices can use it"),
+            (team(owner, 2, false), 0, "no owner that can act"),
+            (team(owner, 2, false), 1, "only your other devices can act as one"),
+            (team(owner, 2, true), 0, "goes on without you"),
+            (team(Some(Role::Member), 2, true), 1, "goes on without you"),
+        ] {
+            let role = team.role.map_or("waiting", role_word);
+            let text = explained(&other(devices, vec![team]));
+            assert!(text.contains(meaning) && text.contains(role) && text.contains("team 47DEQpj8"), "{text}");
+        }
+    }
 
     #[test]
     fn a_host_has_a_name_that_a_device_may_have() {

@@ -1,30 +1,43 @@
 //! `team …`.
 
 use crate::{
-    args::{Role, Team as Command},
+    args::{Invitations, Invite as Inviting, Joining, Role, Team as Command},
     client,
     failure::{Failure, Result},
     output::{Output, Paint, ago, now, span, table},
+    sessions::confirm,
 };
-use osmynt_client::{Client, Person, Role as ClientRole, Team, TeamId};
+use osmynt_client::{
+    Client, Doubt, Invite, InviteId, Joined, Joiner, Joining as Policy, Member, Person, Place, Role as ClientRole,
+    Team, TeamId, TeamSummary, UserId,
+};
 use osmynt_core::{limits::TEAM_NAME_CHARS, text};
 use serde_json::{Value, json};
-use std::{fmt::Write, io, time::Duration};
+use std::{fmt::Write, io};
 
 /// Does one of the team commands.
 pub(crate) fn run(command: &Command, out: Output) -> Result<()> {
-    let client = client()?;
+    let client = client(out)?;
     match command {
         Command::New { name } => new(&client, name, out),
         Command::List => list(&client, out),
         Command::Show(team) => show(&client, &team.team, out),
-        Command::Invite { team, role, uses, expires } => invite(&client, &team.team, *role, *uses, expires.0, out),
-        Command::Join { link } => join(&client, link, out),
-        Command::Remove { team, person } => remove(&client, &team.team, person, out),
-        Command::Leave(team) => leave(&client, &team.team, out),
-        Command::Role { team, person, role } => role_of(&client, &team.team, person, *role, out),
+        Command::Invite(args) => match &args.command {
+            None => invite(&client, args, out),
+            Some(Invitations::List(team)) => invitations(&client, &team.team, out),
+            Some(Invitations::Revoke { team, invite }) => revoke(&client, &team.team, invite, out),
+        },
+        Command::Join { code } => join(&client, code, out),
+        Command::Confirm(who) => admit(&client, &who.team.team, &who.person, out),
+        Command::Remove(who) => remove(&client, &who.team.team, &who.person, out),
+        Command::Role { who, role } => role_of(&client, &who.team.team, &who.person, *role, out),
+        Command::Joining { team, joining } => joining_of(&client, &team.team, *joining, out),
+        Command::AcceptName { team, user } => accept_name(&client, &team.team, user, out),
         Command::Rename { team, name } => rename(&client, &team.team, name, out),
         Command::Rotate(team) => rotate(&client, &team.team, out),
+        Command::Leave(team) => leave(&client, &team.team, out),
+        Command::Delete { team, yes } => delete(&client, &team.team, *yes, out),
+        Command::Forget(team) => forget(&client, &team.team, out),
     }
 }
 
@@ -44,23 +57,62 @@ fn new(client: &Client, name: &str, out: Output) -> Result<()> {
 
 fn list(client: &Client, out: Output) -> Result<()> {
     let teams = {
-        let _progress = out.progress("Reading your teams");
+        let _progress = out.progress("Reading and verifying your teams");
         client.teams()?
     };
-    let value: Vec<Value> = teams
-        .iter()
-        .map(|team| json!({"team": team.id.to_string(), "name": team.name, "role": word(team.role), "epoch": team.epoch}))
-        .collect();
-    out.answer(&json!({"teams": value}), |paint| {
+    out.answer(&json!({"teams": teams.iter().map(listed).collect::<Vec<_>>()}), |paint| {
         if teams.is_empty() {
             return "You are in no team. Make one with: osmynt team new NAME".into();
         }
         let rows: Vec<_> = teams
             .iter()
-            .map(|team| vec![name_or_id(team.name.as_deref(), team.id), word(team.role).into(), team.id.to_string()])
+            .map(|team| vec![name_or_id(team.name.as_deref(), team.id), place(team.place), team.id.to_string()])
             .collect();
-        table(&rows, |column, cell| if column == 2 { paint.faint(cell) } else { cell.to_owned() })
+        let gone = place(Place::Vanished);
+        table(&rows, |column, cell| match column {
+            2 => paint.faint(cell),
+            1 if cell == gone => paint.warning(cell),
+            _ => cell.to_owned(),
+        })
+    })?;
+    for team in teams.iter().filter(|team| team.place == Place::Vanished) {
+        out.note(&vanished(team.name.as_deref(), team.id));
+    }
+    Ok(())
+}
+
+fn listed(team: &TeamSummary) -> Value {
+    let (place, role, epoch, asked_at) = match team.place {
+        Place::Member { role, epoch } => ("member", Some(role_word(role)), Some(epoch), None),
+        Place::Pending { role, asked_at } => ("pending", Some(role_word(role)), None, Some(asked_at.to_rfc3339())),
+        Place::Vanished => ("vanished", None, None, None),
+    };
+    json!({
+        "team": team.id.to_string(),
+        "name": team.name,
+        "place": place,
+        "role": role,
+        "epoch": epoch,
+        "asked_at": asked_at,
     })
+}
+
+fn place(place: Place) -> String {
+    match place {
+        Place::Member { role, .. } => role_word(role).into(),
+        Place::Pending { .. } => "waiting to be confirmed".into(),
+        Place::Vanished => "no longer listed by the service".into(),
+    }
+}
+
+/// What it can mean that a team has vanished, and what to do about it.
+pub(crate) fn vanished(name: Option<&str>, team: TeamId) -> String {
+    format!(
+        "{} is no longer listed by the service: you were removed, the team was deleted, or the service hides it. Ask \
+         your teammates. To take it off your list: osmynt team forget {}",
+        called(name, team),
+        name.map_or_else(|| team.to_string(), |name| quoted(&text::line(name)))
+    )
 }
 
 fn show(client: &Client, team: &str, out: Output) -> Result<()> {
@@ -71,150 +123,279 @@ fn show(client: &Client, team: &str, out: Output) -> Result<()> {
     let members: Vec<Value> = team
         .members
         .iter()
-        .map(|member| {
-            json!({
-                "user": member.person.user.to_string(),
-                "login": member.person.login,
-                "role": word(member.role),
-                "devices": member.devices,
-                "me": member.me,
-            })
+        .map(|Member { person, role, devices, me }| {
+            with(of(person), json!({"role": role_word(*role), "devices": devices, "me": me}))
         })
         .collect();
-    let invites: Vec<Value> = team
-        .invites
+    let joiners: Vec<Value> = team
+        .joiners
         .iter()
-        .map(|invite| {
-            json!({
-                "invite": invite.id.to_string(),
-                "role": word(invite.role),
-                "expires_at": invite.expires.to_rfc3339(),
-                "uses_left": invite.uses_left,
-            })
+        .map(|Joiner { person, role, asked_at }| {
+            with(of(person), json!({"role": role_word(*role), "asked_at": asked_at.to_rfc3339()}))
         })
         .collect();
     let value = json!({
         "team": team.id.to_string(),
         "name": team.name,
-        "role": word(team.role),
+        "role": role_word(team.role),
+        "pending": team.pending,
         "epoch": team.epoch,
         "epoch_began": team.epoch_began.to_rfc3339(),
         "stale": team.stale,
         "entries": team.entries,
+        "joining": policy(team.joining),
         "members": members,
-        "invites": invites,
+        "joiners": joiners,
+        "invites": team.invites.iter().map(open_invite).collect::<Vec<_>>(),
     });
-    out.answer(&value, |paint| described(&team, paint))
+    out.answer(&value, |paint| described(&team, paint))?;
+    let people = team.members.iter().map(|member| &member.person);
+    for person in people.chain(team.joiners.iter().map(|joiner| &joiner.person)) {
+        if let Some(doubt) = &person.doubt {
+            out.note(&warning(person, doubt, &team.name));
+        }
+    }
+    Ok(())
 }
 
 fn described(team: &Team, paint: Paint) -> String {
     let mut text = format!("{}  {}\n", paint.strong(&text::line(&team.name)), paint.faint(&team.id.to_string()));
     let due = if team.stale { ", to be replaced before the next share" } else { "" };
     let since = ago(team.epoch_began, now());
-    let _ = write!(text, "key {} made {since}{due}; {} log entries verified\n\n", team.epoch, team.entries);
+    let _ = writeln!(text, "key {} made {since}{due}; {} log entries verified", team.epoch, team.entries);
+    if team.joining == Policy::Confirmation {
+        text.push_str("whoever joins waits until an owner or admin confirms them\n");
+    }
+    if team.pending {
+        let _ = writeln!(text, "{}", paint.warning(&format!("you wait to be confirmed as {}", role_word(team.role))));
+    }
     let members: Vec<_> = team
         .members
         .iter()
         .map(|member| {
-            let devices = format!("{} device{}", member.devices, if member.devices == 1 { "" } else { "s" });
             vec![
                 person(&member.person),
-                word(member.role).into(),
-                devices,
+                role_word(member.role).into(),
+                counted(member.devices, "device"),
                 if member.me { "you".into() } else { String::new() },
             ]
         })
         .collect();
-    text.push_str(&table(&members, |column, cell| if column >= 2 { paint.faint(cell) } else { cell.to_owned() }));
-    if !team.invites.is_empty() {
-        text.push_str("\nOpen invitations\n");
-        let invites: Vec<_> = team
-            .invites
+    let people = |column: usize, cell: &str| match column {
+        // No login has a bracket: there is something to say about the name.
+        0 if cell.contains('(') => paint.warning(cell),
+        2.. => paint.faint(cell),
+        _ => cell.to_owned(),
+    };
+    let _ = write!(text, "\n{}", table(&members, people));
+    if !team.joiners.is_empty() {
+        let joiners: Vec<_> = team
+            .joiners
             .iter()
-            .map(|invite| {
-                let uses = format!("{} use{} left", invite.uses_left, if invite.uses_left == 1 { "" } else { "s" });
-                vec![
-                    invite.id.to_string().chars().take(8).collect(),
-                    word(invite.role).into(),
-                    uses,
-                    format!("expires {}", ago(invite.expires, now())),
-                ]
+            .map(|joiner| {
+                let asked = format!("asked {}", ago(joiner.asked_at, now()));
+                vec![person(&joiner.person), role_word(joiner.role).into(), asked]
             })
             .collect();
-        text.push_str(&table(&invites, |column, cell| if column == 0 { paint.id(cell) } else { cell.to_owned() }));
+        let _ = write!(text, "\nWaiting to be confirmed\n{}", table(&joiners, people));
+    }
+    if !team.invites.is_empty() {
+        let _ = write!(text, "\nOpen invitations\n{}", table_of(&team.invites, paint));
     }
     text
 }
 
-fn invite(client: &Client, team: &str, role: Role, uses: u32, lifetime: Duration, out: Output) -> Result<()> {
+fn table_of(invites: &[Invite], paint: Paint) -> String {
+    let rows: Vec<_> = invites
+        .iter()
+        .map(|invite| {
+            vec![
+                shortened(&invite.id),
+                role_word(invite.role).into(),
+                format!("{} left", counted(usize::try_from(invite.uses_left).unwrap_or(usize::MAX), "use")),
+                format!("expires {}", ago(invite.expires, now())),
+                format!("made by {}", person(&invite.by)),
+                invite.user.map(|user| format!("for {user} only")).unwrap_or_default(),
+            ]
+        })
+        .collect();
+    table(&rows, |column, cell| match column {
+        0 => paint.id(cell),
+        4 if cell.contains('(') => paint.warning(cell),
+        _ => cell.to_owned(),
+    })
+}
+
+fn open_invite(invite: &Invite) -> Value {
+    json!({
+        "invite": invite.id.to_string(),
+        "role": role_word(invite.role),
+        "expires_at": invite.expires.to_rfc3339(),
+        "uses_left": invite.uses_left,
+        "by": of(&invite.by),
+        "user": invite.user.map(|user| user.to_string()),
+    })
+}
+
+fn invite(client: &Client, args: &Inviting, out: Output) -> Result<()> {
+    let Inviting { role, uses, expires, user, .. } = args;
     let invitation = {
         let _progress = out.progress("Making the invitation");
-        client.invite(client.find_team(Some(team))?, role.into(), lifetime, uses)?
+        let team = client.find_team(args.team.as_deref())?;
+        client.invite(team, (*role).into(), expires.0, *uses, user.as_deref())?
     };
     let invite = &invitation.invite;
     let value = json!({
-        "link": invitation.link,
+        "code": invitation.code,
         "invite": invite.id.to_string(),
-        "role": word(invite.role),
+        "role": role_word(invite.role),
         "uses": invite.uses_left,
         "expires_at": invite.expires.to_rfc3339(),
+        "user": invite.user.map(|user| user.to_string()),
     });
-    out.answer(&value, |_| invitation.link.clone())?;
-    let who = if invite.uses_left == 1 {
-        "The first who has".to_owned()
-    } else {
-        format!("The first {} who have", invite.uses_left)
-    };
-    let long = span(lifetime.as_secs());
-    out.note(&format!("{who} this link can join, for {long}. Send it where only they can read it."));
+    out.answer(&value, |_| invitation.code.clone())?;
+    let long = span(expires.0.as_secs());
+    out.note(&match (invite.user, invite.uses_left) {
+        (Some(user), _) => format!("Only user {user} can join with this code, for {long}."),
+        (None, 1) => {
+            format!("The first who has this code can join, for {long}. Send it where only they can read it.")
+        }
+        (None, uses) => {
+            format!("The first {uses} who have this code can join, for {long}. Send it where only they can read it.")
+        }
+    });
     Ok(())
 }
 
-fn join(client: &Client, link: &str, out: Output) -> Result<()> {
-    let link = if link == "-" {
+fn invitations(client: &Client, team: &str, out: Output) -> Result<()> {
+    let invites = {
+        let _progress = out.progress("Reading and verifying the team");
+        client.invites(client.find_team(Some(team))?)?
+    };
+    out.answer(&json!({"invites": invites.iter().map(open_invite).collect::<Vec<_>>()}), |paint| {
+        if invites.is_empty() { "There is no open invitation.".into() } else { table_of(&invites, paint) }
+    })
+}
+
+fn revoke(client: &Client, team: &str, invite: &str, out: Output) -> Result<()> {
+    let progress = out.progress("Closing the invitation");
+    let team = client.find_team(Some(team))?;
+    let revoked = client.revoke_invite(team, invite)?;
+    drop(progress);
+    out.done(&json!({"team": team.to_string(), "revoked": revoked.to_string()}), |paint| {
+        format!("Closed the invitation {}. Nobody joins by it any more.", paint.id(&shortened(&revoked)))
+    })
+}
+
+fn join(client: &Client, code: &str, out: Output) -> Result<()> {
+    let code = if code == "-" {
         &io::read_to_string(io::stdin()).map_err(Failure::io("cannot read standard input"))?
     } else {
-        link
+        code
     };
-    let team = {
+    let joined = {
         let _progress = out.progress("Verifying the team and joining");
-        client.join(link.trim())?
+        client.join(code)?
     };
-    out.done(&brief(&team), |paint| {
-        format!("Joined the team {} as {}.", paint.strong(&said(&team.name)), word(team.role))
+    match joined {
+        Joined::Member(team) => out.done(&with(brief(&team), json!({"pending": false})), |paint| {
+            format!("Joined the team {} as {}.", paint.strong(&said(&team.name)), role_word(team.role))
+        }),
+        Joined::Pending { team, name } => {
+            let me = client.user()?;
+            let value = json!({"team": team.to_string(), "name": name, "role": null, "epoch": null, "pending": true});
+            // Also with --quiet: nobody should take it for done.
+            out.answer(&value, |paint| asked_to_join(&name, me, paint))
+        }
+    }
+}
+
+fn asked_to_join(name: &str, me: UserId, paint: Paint) -> String {
+    format!(
+        "You asked to join {}; an owner or admin must confirm you. They run:\n\n  osmynt team confirm {} {me}\n\n\
+         Run `osmynt team list` to see whether they did.",
+        paint.strong(&said(name)),
+        quoted(&text::line(name))
+    )
+}
+
+fn admit(client: &Client, team: &str, who: &str, out: Output) -> Result<()> {
+    let progress = out.progress("Confirming and replacing the team's key");
+    let team = client.find_team(Some(team))?;
+    let confirmed = client.confirm(team, who)?;
+    drop(progress);
+    out.done(&json!({"team": team.to_string(), "confirmed": of(&confirmed)}), |paint| {
+        format!("{} is in the team now, and can open what is shared from now on.", paint.strong(&person(&confirmed)))
     })
 }
 
 fn remove(client: &Client, team: &str, who: &str, out: Output) -> Result<()> {
     let progress = out.progress("Removing and replacing the team's key");
     let team = client.find_team(Some(team))?;
-    let removed = client.remove_member(team, who)?;
+    let outcome = client.remove_member(team, who)?;
     drop(progress);
-    out.done(&json!({"team": team.to_string(), "removed": of(&removed)}), |paint| {
-        format!("Removed {}. What is shared from now on, they cannot open.", paint.strong(&person(&removed)))
+    let value = json!({"team": team.to_string(), "removed": of(&outcome.person), "closed": ids(&outcome.closed)});
+    out.done(&value, |paint| {
+        let who = paint.strong(&person(&outcome.person));
+        format!("Removed {who}. What is shared from now on, they cannot open.{}", closed(&outcome.closed, paint))
     })
-}
-
-fn leave(client: &Client, team: &str, out: Output) -> Result<()> {
-    let progress = out.progress("Leaving");
-    let team = client.find_team(Some(team))?;
-    client.leave(team)?;
-    drop(progress);
-    out.done(&json!({"team": team.to_string(), "left": true}), |_| "You left the team.".into())
 }
 
 fn role_of(client: &Client, team: &str, who: &str, role: Role, out: Output) -> Result<()> {
     let progress = out.progress("Changing the role");
     let team = client.find_team(Some(team))?;
-    let changed = client.set_role(team, who, role.into())?;
+    let outcome = client.set_role(team, who, role.into())?;
     drop(progress);
-    out.done(&json!({"team": team.to_string(), "member": of(&changed), "role": word(role.into())}), |paint| {
-        format!(
-            "{} is now {} {}.",
-            paint.strong(&person(&changed)),
-            if role == Role::Member { "a" } else { "an" },
-            word(role.into())
-        )
+    let value = json!({
+        "team": team.to_string(),
+        "member": of(&outcome.person),
+        "role": role_word(role.into()),
+        "closed": ids(&outcome.closed),
+    });
+    out.done(&value, |paint| {
+        let who = paint.strong(&person(&outcome.person));
+        let article = if role == Role::Member { "a" } else { "an" };
+        format!("{who} is now {article} {}.{}", role_word(role.into()), closed(&outcome.closed, paint))
+    })
+}
+
+/// The invitations that a change has closed, as another sentence.
+fn closed(invites: &[InviteId], paint: Paint) -> String {
+    if invites.is_empty() {
+        return String::new();
+    }
+    let which: Vec<_> = invites.iter().map(|invite| paint.id(&shortened(invite))).collect();
+    let what = counted(invites.len(), "open invitation");
+    format!("\nClosed {what} that they made or came in by: {}", which.join(", "))
+}
+
+fn ids(invites: &[InviteId]) -> Vec<String> {
+    invites.iter().map(InviteId::to_string).collect()
+}
+
+fn joining_of(client: &Client, team: &str, joining: Joining, out: Output) -> Result<()> {
+    let progress = out.progress("Changing what it takes to join");
+    let team = client.find_team(Some(team))?;
+    client.set_joining(team, joining.into())?;
+    drop(progress);
+    out.done(&json!({"team": team.to_string(), "joining": policy(joining.into())}), |_| {
+        match joining {
+            Joining::Invitation => "Whoever has an invitation joins at once.",
+            Joining::Confirmation => {
+                "Whoever joins now waits until an owner or admin confirms them: osmynt team confirm"
+            }
+        }
+        .into()
+    })
+}
+
+fn accept_name(client: &Client, team: &str, user: &str, out: Output) -> Result<()> {
+    let progress = out.progress("Reading and verifying the team");
+    let team = client.find_team(Some(team))?;
+    let accepted = client.accept_name(team, user)?;
+    drop(progress);
+    out.done(&json!({"team": team.to_string(), "accepted": of(&accepted)}), |paint| {
+        format!("User {} is known here as {} from now on.", accepted.user, paint.strong(&person(&accepted)))
     })
 }
 
@@ -236,17 +417,180 @@ fn rotate(client: &Client, team: &str, out: Output) -> Result<()> {
     out.done(&json!({"team": team.to_string(), "epoch": epoch}), |_| format!("The team now uses key {epoch}."))
 }
 
+fn leave(client: &Client, team: &str, out: Output) -> Result<()> {
+    let progress = out.progress("Leaving");
+    let team = client.team(client.find_team(Some(team))?)?;
+    if let [Member { me: true, .. }] = team.members.as_slice() {
+        drop(progress);
+        let question = format!("You are the only member, so nobody could use the team any more.\n{}", farewell(&team));
+        let Some(answer) = out.ask(&question)? else {
+            return Err(Failure::usage("you are the only member, so nobody could use the team any more")
+                .next(format!("Delete it instead: osmynt team delete {}", quoted(&text::line(&team.name)))));
+        };
+        if !names(&answer, &team) {
+            return Err(not_confirmed());
+        }
+        return delete_now(client, team.id, out);
+    }
+    client.leave(team.id)?;
+    drop(progress);
+    out.done(&json!({"team": team.id.to_string(), "left": true}), |_| {
+        if team.pending { "You no longer ask to join the team." } else { "You left the team." }.into()
+    })
+}
+
+fn delete(client: &Client, team: &str, yes: bool, out: Output) -> Result<()> {
+    let reading = || out.progress("Reading and verifying the team");
+    let id = {
+        let _progress = reading();
+        client.find_team(Some(team))?
+    };
+    if !yes {
+        let team = {
+            let _progress = reading();
+            client.team(id)?
+        };
+        if team.pending || team.role != ClientRole::Owner {
+            return Err(Failure::refused("only an owner can delete the team")
+                .next("To leave it: osmynt team leave TEAM. To see who its owners are: osmynt team show TEAM"));
+        }
+        confirm(out, &farewell(&team), |answer| names(answer, &team))?;
+    }
+    delete_now(client, id, out)
+}
+
+fn delete_now(client: &Client, team: TeamId, out: Output) -> Result<()> {
+    let progress = out.progress("Deleting the team");
+    client.delete_team(team)?;
+    drop(progress);
+    out.done(&json!({"team": team.to_string(), "deleted": true}), |_| {
+        "Deleted the team, with all that was in it.".into()
+    })
+}
+
+/// Asks whether a team is to be deleted.
+fn farewell(team: &Team) -> String {
+    let name = text::line(&team.name);
+    let others = team.members.iter().filter(|member| !member.me).count();
+    let whom = if others == 0 { String::new() } else { format!(", for you and {}", counted(others, "other member")) };
+    format!(
+        "This deletes the team {name} with all that is in it{whom}, for good.\n\
+         What somebody opened or saved stays with them.\n\nTo delete it, type its name, {name}:"
+    )
+}
+
+/// Whether it is the team's name, or its id for a name that cannot be typed.
+fn names(answer: &str, team: &Team) -> bool {
+    answer == team.name || answer == text::line(&team.name) || answer == team.id.to_string()
+}
+
+fn not_confirmed() -> Failure {
+    Failure::refused("it was not confirmed, so nothing has changed")
+}
+
+/// `find_team` refuses teams that have vanished; here nothing else is meant.
+fn forget(client: &Client, selector: &str, out: Output) -> Result<()> {
+    let progress = out.progress("Reading and verifying your teams");
+    let teams = client.teams()?;
+    let gone: Vec<&TeamSummary> = teams.iter().filter(|team| team.place == Place::Vanished).collect();
+    let team = match fitting(&gone, selector).as_slice() {
+        // Of any other team the client says what is right.
+        [] => client.find_team(Some(selector))?,
+        [only] => only.id,
+        several => {
+            let which: Vec<_> = several.iter().map(|team| team.id.to_string()).collect();
+            return Err(Failure::usage(format!("that may be any of these teams: {}", which.join(", ")))
+                .next("Give the id of the one that you mean."));
+        }
+    };
+    client.forget_team(team)?;
+    drop(progress);
+    out.done(&json!({"team": team.to_string(), "forgotten": true}), |_| {
+        "The team is off your list. Its keys stay on this machine.".into()
+    })
+}
+
+/// Those of the teams whose name or id, or the beginning of whose id, this is.
+fn fitting<'a>(teams: &[&'a TeamSummary], selector: &str) -> Vec<&'a TeamSummary> {
+    const SHORTEST: usize = 4;
+    let by_id = |id: &str| id == selector || selector.len() >= SHORTEST && id.starts_with(selector);
+    let fits = |team: &&&TeamSummary| team.name.as_deref() == Some(selector) || by_id(&team.id.to_string());
+    teams.iter().filter(fits).copied().collect()
+}
+
 fn brief(team: &Team) -> Value {
-    json!({"team": team.id.to_string(), "name": team.name, "role": word(team.role), "epoch": team.epoch})
+    json!({"team": team.id.to_string(), "name": team.name, "role": role_word(team.role), "epoch": team.epoch})
 }
 
-fn of(person: &Person) -> Value {
-    json!({"user": person.user.to_string(), "login": person.login})
+/// A person for a program: `doubt` is none, `changed` (then `login_before` is the login they were known by), `shared`
+/// or `unopened`.
+pub(crate) fn of(person: &Person) -> Value {
+    let before = match &person.doubt {
+        Some(Doubt::Changed { before }) => Some(before),
+        _ => None,
+    };
+    json!({
+        "user": person.user.to_string(),
+        "login": person.login,
+        "doubt": person.doubt.as_ref().map(Doubt::code),
+        "login_before": before,
+    })
 }
 
-/// A person by login, or by id where the service tells no login.
+/// The fields of both.
+fn with(mut value: Value, more: Value) -> Value {
+    if let (Some(fields), Value::Object(more)) = (value.as_object_mut(), more) {
+        fields.extend(more);
+    }
+    value
+}
+
+/// A person by login, or by id where there is no login. What is odd about the name stands beside it, in brackets, with
+/// the beginning of the id, by which they can be chosen.
 pub(crate) fn person(person: &Person) -> String {
-    person.login.as_deref().map_or_else(|| person.user.to_string(), |login| text::word(login, text::EXCERPT_CHARS))
+    let Some(doubt) = &person.doubt else {
+        return person.login.as_deref().map_or_else(|| person.user.to_string(), known);
+    };
+    let mark = mark(doubt);
+    match &person.login {
+        Some(login) => format!("{} {} ({mark})", known(login), shortened(&person.user)),
+        None => format!("{} ({mark})", person.user),
+    }
+}
+
+fn mark(doubt: &Doubt) -> String {
+    match doubt {
+        Doubt::Changed { before } => format!("name changed from {}", known(before)),
+        Doubt::Shared => "another member has this name".into(),
+        Doubt::Unopened => "name does not open".into(),
+    }
+}
+
+/// What is odd about somebody's name, and what to do about it.
+fn warning(person: &Person, doubt: &Doubt, team: &str) -> String {
+    let (user, short) = (person.user, shortened(&person.user));
+    let login = person.login.as_deref().map(known).unwrap_or_default();
+    match doubt {
+        Doubt::Changed { before } => format!(
+            "user {user} was known here as {}, and is called {login} now. Ask them, not through osmynt, whether that is \
+             so; if it is: osmynt team accept-name {} {short}",
+            known(before),
+            quoted(&text::line(team))
+        ),
+        Doubt::Shared => format!(
+            "user {user} is called {login}, as another member is or was. Ask them for their user id, and say whom you \
+             mean by it."
+        ),
+        Doubt::Unopened => format!(
+            "the service does not show the name that user {user} has signed. Say whom you mean by the user id; if it \
+             stays so, ask whoever runs the service."
+        ),
+    }
+}
+
+/// A login inside a sentence.
+fn known(login: &str) -> String {
+    text::word(login, text::EXCERPT_CHARS)
 }
 
 /// A team's name inside a sentence.
@@ -259,8 +603,22 @@ pub(crate) fn name_or_id(name: Option<&str>, team: TeamId) -> String {
     name.map_or_else(|| team.to_string(), text::line)
 }
 
+/// The same inside a sentence.
+pub(crate) fn called(name: Option<&str>, team: TeamId) -> String {
+    name.map_or_else(|| team.to_string(), said)
+}
+
+/// The beginning of an id, which is enough to name it.
+pub(crate) fn shortened(id: &impl ToString) -> String {
+    id.to_string().chars().take(8).collect()
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A name as an argument that can be copied.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.chars().all(plain) && !name.starts_with('-') {
         name.to_owned()
@@ -269,11 +627,27 @@ fn quoted(name: &str) -> String {
     }
 }
 
-fn word(role: ClientRole) -> &'static str {
+pub(crate) fn role_word(role: ClientRole) -> &'static str {
     match role {
         ClientRole::Owner => "owner",
         ClientRole::Admin => "admin",
         ClientRole::Member => "member",
+    }
+}
+
+fn policy(joining: Policy) -> &'static str {
+    match joining {
+        Policy::Invitation => "invitation",
+        Policy::Confirmation => "confirmation",
+    }
+}
+
+impl From<Joining> for Policy {
+    fn from(joining: Joining) -> Self {
+        match joining {
+            Joining::Invitation => Self::Invitation,
+            Joining::Confirmation => Self::Confirmation,
+        }
     }
 }
 
@@ -290,6 +664,14 @@ impl From<Role> for ClientRole {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use osmynt_client::Time;
+
+    const ID: &str = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
+    const OTHER: &str = "47DEzzz8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
+
+    fn somebody(login: Option<&str>, doubt: Option<Doubt>) -> Person {
+        Person { user: ID.parse().unwrap(), login: login.map(Into::into), doubt }
+    }
 
     #[test]
     fn names_to_copy_are_quoted_where_a_shell_needs_it() {
@@ -297,5 +679,84 @@ mod tests {
         assert_eq!(quoted("the team"), "'the team'");
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert_eq!(quoted("-rf"), "'-rf'");
+    }
+
+    #[test]
+    fn what_is_odd_about_a_name_stands_beside_it_with_an_id_to_use_instead() {
+        assert_eq!(person(&somebody(Some("ada"), None)), "ada");
+        assert_eq!(person(&somebody(None, None)), ID);
+        let doubts = [
+            (Doubt::Changed { before: "bob".into() }, "changed", "name changed from bob"),
+            (Doubt::Shared, "shared", "another member has this name"),
+            (Doubt::Unopened, "unopened", "name does not open"),
+        ];
+        for (doubt, code, mark) in doubts {
+            let before = matches!(doubt, Doubt::Changed { .. }).then_some("bob");
+            let odd = somebody(Some("ada"), Some(doubt));
+            assert_eq!(person(&odd), format!("ada 47DEQpj8 ({mark})"));
+            assert_eq!(of(&odd), json!({"user": ID, "login": "ada", "doubt": code, "login_before": before}));
+            assert!(warning(&odd, odd.doubt.as_ref().unwrap(), "backend").contains(ID), "{code}");
+        }
+        assert_eq!(person(&somebody(None, Some(Doubt::Unopened))), format!("{ID} (name does not open)"));
+    }
+
+    #[test]
+    fn a_changed_name_is_accepted_by_a_command_to_copy() {
+        let odd = somebody(Some("ada"), Some(Doubt::Changed { before: "bob".into() }));
+        let said = warning(&odd, odd.doubt.as_ref().unwrap(), "the team");
+        assert!(said.ends_with("osmynt team accept-name 'the team' 47DEQpj8"), "{said}");
+    }
+
+    #[test]
+    fn somebodys_place_in_a_team_is_said_in_words_and_to_programs() {
+        let team = |place| TeamSummary { id: ID.parse().unwrap(), name: Some("backend".into()), place };
+        let with_rest = |rest| with(json!({"team": ID, "name": "backend"}), rest);
+        let (owner, waits) = (
+            Place::Member { role: ClientRole::Owner, epoch: 3 },
+            Place::Pending { role: ClientRole::Member, asked_at: Time(0) },
+        );
+        let expected = [
+            (owner, "owner", json!({"place": "member", "role": "owner", "epoch": 3, "asked_at": null})),
+            (
+                waits,
+                "waiting to be confirmed",
+                json!({"place": "pending", "role": "member", "epoch": null, "asked_at": "1970-01-01T00:00:00Z"}),
+            ),
+            (
+                Place::Vanished,
+                "no longer listed by the service",
+                json!({"place": "vanished", "role": null, "epoch": null, "asked_at": null}),
+            ),
+        ];
+        for (given, words, value) in expected {
+            assert_eq!((place(given).as_str(), listed(&team(given))), (words, with_rest(value)));
+        }
+    }
+
+    #[test]
+    fn a_team_that_vanished_is_found_by_name_or_id() {
+        let team = |id: &str, name: &str| TeamSummary {
+            id: id.parse().unwrap(),
+            name: Some(name.into()),
+            place: Place::Vanished,
+        };
+        let (one, two) = (team(ID, "backend"), team(OTHER, "frontend"));
+        let found =
+            |selector| fitting(&[&one, &two], selector).iter().map(|team| team.id.to_string()).collect::<Vec<_>>();
+        assert_eq!(found("frontend"), [OTHER]);
+        assert_eq!(found(ID), [ID]);
+        assert_eq!(found("47DEQ"), [ID]);
+        assert_eq!(found("47DE"), [ID, OTHER]);
+        assert_eq!(found("47D"), [""; 0], "too short");
+        assert_eq!(found("end"), [""; 0]);
+    }
+
+    #[test]
+    fn closed_invitations_are_counted_and_named() {
+        let paint = Output::json_only().paint();
+        let [one, two] = [ID, OTHER].map(|id| id.parse().unwrap());
+        assert_eq!(closed(&[], paint), "");
+        assert_eq!(closed(&[one], paint), "\nClosed 1 open invitation that they made or came in by: 47DEQpj8");
+        assert!(closed(&[one, two], paint).starts_with("\nClosed 2 open invitations"));
     }
 }
