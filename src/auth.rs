@@ -7,8 +7,7 @@
 //! The query also answers what every route of a team asks first: is the caller a member? So a stranger is turned away
 //! before anything is written or a Durable Object wakes up.
 
-use osmynt_core::teamlog::Role;
-use osmynt_core::{Code, DeviceId, PublicKey, TeamId, UserId, api};
+use osmynt_core::{Code, DeviceId, Head, PublicKey, TeamId, UserId, api};
 use worker::Headers;
 
 use crate::db::{CallerRow, Db, Found, Session, With};
@@ -18,89 +17,97 @@ use crate::proof::{self, Proven};
 use crate::routes::Call;
 use crate::tokens::{Access, TokenError};
 
-/// A device with an open session. Unless a route lets new devices in, the device is active in its user's log.
+/// A device with an open session. It may be in no user's log yet.
 pub(crate) struct Caller {
-    pub(crate) user: UserId,
+    /// Whose session it is, and what the identity provider says of them.
+    pub(crate) account: api::Account,
     pub(crate) device: DeviceId,
     pub(crate) session: String,
     /// The device's signing key.
     pub(crate) key: PublicKey,
-    /// Whether the device is active in the user's log: it is not before it has been added.
-    pub(crate) active: bool,
-    /// Where the user's log stands; none while it is empty.
-    pub(crate) log: Option<api::UserLogHead>,
-    /// What the identity provider says of the user.
-    pub(crate) profile: api::Profile,
+    /// In whose log the device is active, and where that log stands; none while it is in no log.
+    pub(crate) user: Option<(UserId, Head)>,
 }
 
-/// A caller who is a member of the team in the path, by an active device.
-pub(crate) struct Member {
+/// A caller whose device is active in a user's log: who may act for that user.
+pub(crate) struct ActiveCaller {
     pub(crate) caller: Caller,
+    pub(crate) user: UserId,
+}
+
+/// A caller who is a member of the team in the path.
+pub(crate) struct Member {
+    pub(crate) caller: ActiveCaller,
     pub(crate) team: TeamId,
     /// JSON: the heads of the members' user logs, an array of [`osmynt_core::teamlog::UserHead`]. For the Durable
     /// Object, unparsed. Empty if the route does not ask for it.
     pub(crate) heads: String,
-    /// JSON: what the identity provider says of the members, an array of [`api::Profile`]. Empty if the route does
-    /// not ask for it.
-    pub(crate) profiles: String,
 }
 
-/// A caller, by an active device, who asks for a team that exists. Whether they may have it is the handler's to decide:
-/// whoever is not a member needs an invitation.
+/// A caller who asks for a team that exists. Whether they may have it is the handler's to decide: whoever is neither a
+/// member nor pending needs an invitation.
 pub(crate) struct Visitor {
-    pub(crate) caller: Caller,
+    pub(crate) caller: ActiveCaller,
     pub(crate) team: TeamId,
-    /// The caller's role, if they are a member.
-    pub(crate) role: Option<Role>,
+    pub(crate) place: Place,
 }
 
-/// Any device with an open session, also one that is not in its user's log yet. Refused with `unauthenticated`.
+/// How somebody stands to a team, as its projection in D1 says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Member,
+    /// They wait to be confirmed.
+    Pending,
+    Stranger,
+}
+
+/// Any device with an open session, also one that is in no user's log yet. Refused with `unauthenticated`.
 pub(crate) async fn session(call: &Call) -> Result<Caller, Problem> {
     Ok(look_up(call, None, With::Nothing).await?.0)
 }
 
-/// A device that is active in its user's log. Refused with `unauthenticated`, `forbidden`.
-pub(crate) async fn device(call: &Call) -> Result<Caller, Problem> {
-    active(look_up(call, None, With::Nothing).await?.0)
+/// A device that is active in a user's log. Refused with `unauthenticated`, `forbidden`.
+pub(crate) async fn device(call: &Call) -> Result<ActiveCaller, Problem> {
+    look_up(call, None, With::Nothing).await?.0.active()
 }
 
 /// A member of the team in the path. Refused with `unauthenticated`, `forbidden`, `not-found`.
 pub(crate) async fn member(call: &Call, with: With) -> Result<Member, Problem> {
     let team = call.team();
     let (caller, row) = look_up(call, team.as_ref().ok().copied(), with).await?;
-    let (caller, team) = (active(caller)?, team?);
-    if row.role.is_none() {
+    let (caller, team) = (caller.active()?, team?);
+    if row.place() != Place::Member {
         return Err(Problem::not_found());
     }
-    Ok(Member { caller, team, heads: row.heads.unwrap_or_default(), profiles: row.profiles.unwrap_or_default() })
+    Ok(Member { caller, team, heads: row.heads.unwrap_or_default() })
 }
 
 /// Anybody, where the team in the path exists. Refused with `unauthenticated`, `forbidden`, `not-found`.
 pub(crate) async fn visitor(call: &Call) -> Result<Visitor, Problem> {
     let team = call.team();
     let (caller, row) = look_up(call, team.as_ref().ok().copied(), With::Nothing).await?;
-    let (caller, team) = (active(caller)?, team?);
+    let (caller, team) = (caller.active()?, team?);
     if !row.team_exists() {
         return Err(Problem::not_found());
     }
-    Ok(Visitor { caller, team, role: row.role })
-}
-
-fn active(caller: Caller) -> Result<Caller, Problem> {
-    caller.settled()?;
-    Ok(caller)
+    Ok(Visitor { caller, team, place: row.place() })
 }
 
 impl Caller {
-    /// Refused with `forbidden` unless the device is active in its user's log.
-    pub(crate) fn settled(&self) -> Result<(), Problem> {
-        if self.active {
-            Ok(())
-        } else {
-            let detail = "This device is not in your user log yet: add it first, by POST /v1/me/log.";
-            Err(Problem::new(Code::Forbidden, detail))
+    /// Refused with `forbidden` unless the device is active in a user's log.
+    pub(crate) fn active(self) -> Result<ActiveCaller, Problem> {
+        match self.user {
+            Some((user, _)) => Ok(ActiveCaller { caller: self, user }),
+            None => Err(in_no_log()),
         }
     }
+}
+
+/// What a device that is in no user's log is told where it takes one that is.
+pub(crate) fn in_no_log() -> Problem {
+    let detail = "This device is in no user log yet. Have one of your other devices add it, or found a log with it, by \
+                  POST /v1/me/log.";
+    Problem::new(Code::Forbidden, detail)
 }
 
 /// 1. The access token is this service's, and its time is not over.
@@ -113,19 +120,21 @@ async fn look_up(call: &Call, team: Option<TeamId>, with: With) -> Result<(Calle
     let claims = call.issuer().open::<Access>(&token, call.now).map_err(|error| {
         unauthenticated(match error {
             TokenError::Expired => "The access token has expired: refresh it.",
-            TokenError::Invalid => "This is not an access token of this service.",
+            TokenError::Invalid => "This is not an access token of this service: refresh your tokens, or sign in again.",
         })
     })?;
-    let Access { sub: user, sid, generation, cnf } = claims;
+    let Access { sub: account, sid, generation, cnf } = claims;
     // 2
     let Proven { device, key, proof } = proof::of(call, Some(&token)).await?;
     if device != cnf.jkt {
-        return Err(unauthenticated("The proof is by another device than the access token is for."));
+        let detail = "The proof was signed by a different device than the one the access token was issued to. Sign it with \
+                      that device's key.";
+        return Err(unauthenticated(detail));
     }
     // 3
     limits::by_device(call, device).await?;
     // 4
-    let session = Session { id: &sid, user, device, generation };
+    let session = Session { id: &sid, account, device, generation };
     let row = match Db::open(&call.env)?.caller(session, &proof, team, with, call.now).await? {
         Found::Caller(row) => *row,
         Found::Nobody => {
@@ -135,21 +144,14 @@ async fn look_up(call: &Call, team: Option<TeamId>, with: With) -> Result<(Calle
         }
         Found::Replay => return Err(unauthenticated("This proof was used before: sign a new one for each request.")),
     };
-    let caller = Caller {
-        user,
-        device,
-        session: sid,
-        key,
-        active: row.active(),
-        log: row.log(),
-        profile: api::Profile {
-            id: user,
-            login: row.login.clone(),
-            name: row.name.clone(),
-            avatar_url: row.avatar_url.clone(),
-        },
+    let profile = api::Account {
+        id: account,
+        github_id: row.github_id,
+        login: row.login.clone(),
+        name: row.name.clone(),
+        avatar_url: row.avatar_url.clone(),
     };
-    Ok((caller, row))
+    Ok((Caller { account: profile, device, session: sid, key, user: row.user() }, row))
 }
 
 /// RFC 9449 section 7.1. A token that is bound to a key is not taken without its proof, so not as `Bearer`.

@@ -134,15 +134,15 @@ pub(crate) async fn home(call: Call) -> Result<Response, Problem> {
     Page { title: "Share code from a terminal", body, status: 200, form_leads_to: None }.response()
 }
 
-/// `GET /join`. What makes the link an invitation stands in its fragment, which browsers do not send.
+/// `GET /join`: what to do with an invitation. It is a code, and not an address, so that this page is never given one.
 pub(crate) async fn join(_call: Call) -> Result<Response, Problem> {
     let body = Html::default()
-        .p("This link is an invitation to a team. Keep it to yourself: whoever has it can use it.")
-        .p("To accept it, copy the whole link from the address bar, with everything after the #, and run this in a terminal, \
-            with the link in the place of LINK:")
-        .command("osmynt team join 'LINK'")
-        .p("The part after the # is a key. Your browser has not sent it to this service, and this page has not read it.");
-    Page { title: "You are invited to a team", body, status: 200, form_leads_to: None }.response()
+        .p("An invitation to a team is a code: a long line of letters and digits that begins with `osmynt1`. Keep it to \
+            yourself, as whoever has it can use it.")
+        .p("To accept it, run this in a terminal, with the whole code in the place of CODE:")
+        .command("osmynt team join CODE")
+        .p("Never paste it into a web page. This page does not need it and has no field for it.");
+    Page { title: "Join a team", body, status: 200, form_leads_to: None }.response()
 }
 
 /// What went wrong, for a person.

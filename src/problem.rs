@@ -40,9 +40,9 @@ impl Problem {
         Self { refusal, internal: None, retry_after: Some(retry_after) }
     }
 
-    /// It does not exist, or is none of the caller's business; the two look the same.
+    /// It does not exist, or the caller has no access; the two look the same.
     pub(crate) fn not_found() -> Self {
-        Self::new(Code::NotFound, "There is nothing here, or nothing for you.")
+        Self::new(Code::NotFound, "Not found, or you do not have access.")
     }
 
     /// The answer, as RFC 9457 has it.

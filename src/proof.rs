@@ -4,7 +4,7 @@ use osmynt_core::dpop::{Proof, UnverifiedProof};
 use osmynt_core::{Code, DeviceId, PublicKey};
 use worker::Url;
 
-use crate::crypto;
+use crate::crypto::WebCrypto;
 use crate::problem::Problem;
 use crate::routes::Call;
 
@@ -29,12 +29,11 @@ pub(crate) async fn of(call: &Call, token: Option<&str>) -> Result<Proven, Probl
     })?;
     let proof = UnverifiedProof::parse(&header)?;
     let key = *proof.key();
-    let fits = crypto::es256(&key, proof.signature(), proof.signing_input()).await?;
-    let (proof, device) = proof.verified(fits)?;
+    let (proof, device) = proof.verify(&WebCrypto).await?;
     let address_fits = names(&proof.htu, &call.address());
     if !address_fits && origin(&proof.htu) != origin(&call.config.origin) {
         // The client is right and was told another address of this service.
-        let detail = format!("This service is to be reached at {}, and `htu` to say so.", call.config.origin);
+        let detail = format!("Send requests to {}, the address of this service, and sign it in `htu`.", call.config.origin);
         return Err(Problem::new(Code::Unauthenticated, detail));
     }
     proof.check(&call.method(), address_fits, token, call.now)?;

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use worker::url::form_urlencoded;
 use worker::{Date, Env, Method, Request, Response, Url, console_error, console_log};
 
-use crate::auth::{self, Caller, Member, Visitor};
+use crate::auth::{self, ActiveCaller, Caller, Member, Visitor};
 use crate::config::Config;
 use crate::db::With;
 use crate::problem::Problem;
@@ -46,11 +46,13 @@ const ROUTES: &[Route] = &[
     get("/v1/me/export",                        Device(|call, caller| Box::pin(account::export(call, caller)))),
     delete("/v1/me",                            AnyDevice(|call, caller| Box::pin(account::delete(call, caller)))),
     put("/v1/me/prekey",                        Device(|call, caller| Box::pin(me::renew_prekey(call, caller)))),
+    post("/v1/me/erasures",                     Device(|call, caller| Box::pin(me::ask_erasure(call, caller)))),
+    delete("/v1/me/erasures/{user}",            Device(|call, caller| Box::pin(me::withdraw_erasure(call, caller)))),
 
     // Teams.
     get("/v1/teams",                            Device(|call, caller| Box::pin(team::list(call, caller)))),
     post("/v1/teams",                           Device(|call, caller| Box::pin(team::create(call, caller)))),
-    get("/v1/teams/{team}",                     AnyMember(With::HeadsAndProfiles, |call, member| Box::pin(team::show(call, member)))),
+    delete("/v1/teams/{team}",                  AnyMember(With::Nothing, |call, member| Box::pin(team::delete(call, member)))),
     get("/v1/teams/{team}/log",                 AnyVisitor(|call, visitor| Box::pin(team::log(call, visitor)))),
     post("/v1/teams/{team}/commits",            AnyVisitor(|call, visitor| Box::pin(team::commit(call, visitor)))),
     get("/v1/teams/{team}/directory",           AnyVisitor(|call, visitor| Box::pin(team::directory(call, visitor)))),
@@ -71,13 +73,13 @@ enum Access {
     Page(fn(Call) -> Answer),
     /// No token is needed. Limited by address, as pages are.
     Anybody(fn(Call) -> Answer),
-    /// Any device with an open session, also one that is not in its user's log yet.
+    /// Any device with an open session, also one that is in no user's log yet.
     AnyDevice(fn(Call, Caller) -> Answer),
-    /// A device that is active in its user's log.
-    Device(fn(Call, Caller) -> Answer),
+    /// A device that is active in a user's log.
+    Device(fn(Call, ActiveCaller) -> Answer),
     /// A member of the team in the path.
     AnyMember(With, fn(Call, Member) -> Answer),
-    /// A member of the team in the path or somebody who may have an invitation to it, which the handler checks.
+    /// A member of the team in the path, or somebody who is pending or may have an invitation, which the handler checks.
     AnyVisitor(fn(Call, Visitor) -> Answer),
 }
 
@@ -195,7 +197,8 @@ impl Call {
         if self.content_length()? > JSON_BODY_BYTES {
             return Err(Problem::new(Code::TooLarge, "A body has at most 1 MiB."));
         }
-        Ok(self.request.bytes().await?)
+        let broken_off = |_| Problem::new(Code::InvalidRequest, "The body broke off before its stated length. Send it again.");
+        self.request.bytes().await.map_err(broken_off)
     }
 }
 

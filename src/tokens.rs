@@ -7,7 +7,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use jwt_compact::alg::{Hs256, Hs256Key};
 use jwt_compact::{AlgorithmExt, Claims, Header, TimeOptions, UntrustedToken};
-use osmynt_core::{DeviceId, Hash, Time, UserId};
+use osmynt_core::{AccountId, DeviceId, Hash, Time};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ pub(crate) trait Purpose: Serialize + DeserializeOwned {
 /// For `Authorization` (RFC 9068 names the `typ`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Access {
-    pub(crate) sub: UserId,
+    pub(crate) sub: AccountId,
     /// The session.
     pub(crate) sid: String,
     /// How often the session's tokens had been replaced when this one was made.
@@ -41,7 +41,7 @@ impl Purpose for Access {
 /// For the next access token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Refresh {
-    pub(crate) sub: UserId,
+    pub(crate) sub: AccountId,
     /// The session.
     pub(crate) sid: String,
     /// How often the session's tokens had been replaced when this one was made.
@@ -162,7 +162,7 @@ mod tests {
     }
 
     fn access() -> Access {
-        let sub = "6b1d7f0a-7c2e-4f43-9d3c-0d6f5b8f6a10".parse().unwrap();
+        let sub: AccountId = "6b1d7f0a-7c2e-4f43-9d3c-0d6f5b8f6a10".parse().unwrap();
         Access { sub, sid: "session".into(), generation: 3, cnf: Confirmation { jkt: DeviceId(Hash::of(b"device")) } }
     }
 

@@ -3,24 +3,26 @@
 //! Lists go in as one JSON array and `json_each`, since D1 takes at most 100 parameters.
 
 use osmynt_core::dpop::Proof;
-use osmynt_core::teamlog::Role;
-use osmynt_core::{DeviceId, Hash, Head, TeamId, Time, UserId, api};
+use osmynt_core::{AccountId, DeviceId, Hash, Head, TeamId, Time, UserId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use worker::{D1Database, D1PreparedStatement, D1Result, Env, query};
 
+use crate::auth::Place;
 use crate::problem::Problem;
 
 mod account;
+mod erasures;
 mod me;
 mod sessions;
 mod signin;
 mod teams;
 
-pub(crate) use account::{Belongings, LookedAt};
-pub(crate) use me::{Append, ChangedDevice, LogRow, NewEntry};
+pub(crate) use account::{Belongings, LookedAt, Part, Whole};
+pub(crate) use erasures::{Asked, Due, Withdrawn};
+pub(crate) use me::{Append, Before, ChangedDevice, LogRow, NewEntry, NewName};
 pub(crate) use sessions::{Ending, NewEvent};
-pub(crate) use signin::{NewHandshake, Person};
+pub(crate) use signin::{NewHandshake, Person, Standing};
 pub(crate) use teams::{ProjectedMember, Projection};
 
 /// The D1 database.
@@ -35,8 +37,7 @@ impl Db {
     /// Everything that a request must know of its caller, if the session is open, its tokens are the latest, the device was
     /// not revoked, and the proof was not used before. With that it is used.
     ///
-    /// With a `team`: whether it exists, the caller's role if they are a member under their present identity, and to
-    /// members what `with` asks for.
+    /// With a `team`: whether it exists, the caller's place in it, and to members what `with` asks for.
     pub(crate) async fn caller(
         &self,
         session: Session<'_>,
@@ -45,7 +46,7 @@ impl Db {
         with: With,
         now: Time,
     ) -> Result<Found, Problem> {
-        let Session { id, user, device, generation } = session;
+        let Session { id, account, device, generation } = session;
         let used = query!(
             &self.0,
             &format!(
@@ -53,7 +54,7 @@ impl Db {
                       ON CONFLICT DO NOTHING RETURNING jti AS id"
             ),
             id,
-            user,
+            account,
             device,
             now,
             generation,
@@ -63,31 +64,26 @@ impl Db {
         let caller = query!(
             &self.0,
             &format!(
-                "SELECT u.login, u.name, u.avatar_url, u.log_seq, u.log_hash, u.identity,
-                    d.added_seq IS NOT NULL AS active,
-                    EXISTS (SELECT 1 FROM teams WHERE id = ?6) AS team_exists, m.role,
-                    CASE WHEN m.role IS NOT NULL AND ?7 THEN (
+                "SELECT a.github_id, a.login, a.name, a.avatar_url, u.id AS user, u.log_seq, u.log_hash,
+                    EXISTS (SELECT 1 FROM teams WHERE id = ?6) AS team_exists,
+                    m.team IS NOT NULL AS in_team, m.pending_until IS NOT NULL AS pending,
+                    CASE WHEN m.team IS NOT NULL AND m.pending_until IS NULL AND ?7 THEN (
                       SELECT json_group_array(json_object('user', o.id, 'seq', o.log_seq, 'hash', o.log_hash))
-                      FROM team_members t JOIN users o ON o.id = t.user WHERE t.team = ?6
-                    ) END AS heads,
-                    CASE WHEN m.role IS NOT NULL AND ?8 THEN (
-                      SELECT json_group_array(
-                        json_object('id', o.id, 'login', o.login, 'name', o.name, 'avatar_url', o.avatar_url))
-                      FROM team_members t JOIN users o ON o.id = t.user WHERE t.team = ?6
-                    ) END AS profiles
-             FROM (SELECT s.user, s.device {OPEN_SESSION}) s
-             JOIN users u ON u.id = s.user
-             JOIN devices d ON d.user = s.user AND d.device = s.device
-             LEFT JOIN team_members m ON m.team = ?6 AND m.user = s.user AND m.identity = u.identity"
+                      FROM team_members t JOIN users o ON o.id = t.user WHERE t.team = ?6 AND t.pending_until IS NULL
+                    ) END AS heads
+             FROM (SELECT s.account, d.user {OPEN_SESSION}) s
+             JOIN accounts a ON a.id = s.account
+             LEFT JOIN users u ON u.id = s.user
+             LEFT JOIN team_members m
+               ON m.team = ?6 AND m.user = s.user AND (m.pending_until IS NULL OR m.pending_until >= ?4)"
             ),
             id,
-            user,
+            account,
             device,
             now,
             generation,
             team,
-            u8::from(with != With::Nothing),
-            u8::from(with == With::HeadsAndProfiles),
+            u8::from(with == With::Heads),
         )?;
         // One batch is one transaction and one round trip.
         let results = self.0.batch(vec![used, caller]).await?;
@@ -97,27 +93,24 @@ impl Db {
         let caller = rows::<CallerRow>(caller)?.pop();
         Ok(match caller {
             None => Found::Nobody,
-            Some(_) if rows::<Returned>(used)?.is_empty() => Found::Replay,
+            Some(_) if !wrote(used)? => Found::Replay,
             Some(row) => Found::Caller(Box::new(row)),
         })
     }
 }
 
-/// The session that a token names, if its tokens are worth something: parameters 1 to 5 are its id, user, device, the time,
-/// and the token's generation.
+/// The session that a token names, if its tokens are worth something: parameters 1 to 5 are its id, account, device, the
+/// time, and the token's generation. A device that came to another account since has lost it.
 const OPEN_SESSION: &str = "
-FROM sessions s JOIN devices d ON d.user = s.user AND d.device = s.device
-WHERE s.id = ?1 AND s.user = ?2 AND s.device = ?3 AND s.expires_at > ?4 AND s.generation = ?5
+FROM sessions s JOIN devices d ON d.device = s.device AND d.account = s.account
+WHERE s.id = ?1 AND s.account = ?2 AND s.device = ?3 AND s.expires_at > ?4 AND s.generation = ?5
   AND s.ended_at IS NULL AND d.revoked_seq IS NULL";
-
-/// The user who is parameter 1 has an account: they may have deleted it since the request was authenticated.
-const HAS_ACCOUNT: &str = "EXISTS (SELECT 1 FROM users WHERE id = ?1 AND github_id > 0)";
 
 /// What a token says of its session.
 #[derive(Clone, Copy)]
 pub(crate) struct Session<'a> {
     pub(crate) id: &'a str,
-    pub(crate) user: UserId,
+    pub(crate) account: AccountId,
     pub(crate) device: DeviceId,
     pub(crate) generation: u64,
 }
@@ -137,39 +130,40 @@ pub(crate) enum With {
     Nothing,
     /// The heads of their user logs.
     Heads,
-    /// The heads, and what the identity provider says of them.
-    HeadsAndProfiles,
 }
 
 #[derive(Deserialize)]
 pub(crate) struct CallerRow {
+    pub(crate) github_id: u64,
     pub(crate) login: String,
     pub(crate) name: Option<String>,
     pub(crate) avatar_url: Option<String>,
+    user: Option<UserId>,
     log_seq: Option<u64>,
     log_hash: Option<Hash>,
-    identity: Option<Hash>,
-    active: u8,
     team_exists: u8,
-    pub(crate) role: Option<Role>,
+    in_team: u8,
+    pending: u8,
     /// JSON: an array of [`osmynt_core::teamlog::UserHead`].
     pub(crate) heads: Option<String>,
-    /// JSON: an array of [`api::Profile`].
-    pub(crate) profiles: Option<String>,
 }
 
 impl CallerRow {
-    pub(crate) fn log(&self) -> Option<api::UserLogHead> {
-        let head = Head { seq: self.log_seq?, hash: self.log_hash? };
-        Some(api::UserLogHead { head, identity: self.identity? })
-    }
-
-    pub(crate) const fn active(&self) -> bool {
-        self.active == 1
+    /// The user in whose log the device is, and where that log stands.
+    pub(crate) fn user(&self) -> Option<(UserId, Head)> {
+        Some((self.user?, Head { seq: self.log_seq?, hash: self.log_hash? }))
     }
 
     pub(crate) const fn team_exists(&self) -> bool {
         self.team_exists == 1
+    }
+
+    pub(crate) const fn place(&self) -> Place {
+        match (self.in_team, self.pending) {
+            (1, 0) => Place::Member,
+            (1, _) => Place::Pending,
+            _ => Place::Stranger,
+        }
     }
 }
 
@@ -178,6 +172,11 @@ impl CallerRow {
 struct Returned {
     #[serde(rename = "id")]
     _id: String,
+}
+
+/// Whether a statement that returns what it wrote, by its id, wrote anything.
+fn wrote(result: &D1Result) -> Result<bool, Problem> {
+    Ok(!rows::<Returned>(result)?.is_empty())
 }
 
 async fn first<T: DeserializeOwned>(statement: &D1PreparedStatement) -> Result<Option<T>, Problem> {
@@ -190,9 +189,4 @@ async fn all<T: DeserializeOwned>(statement: &D1PreparedStatement) -> Result<Vec
 
 fn rows<T: DeserializeOwned>(result: &D1Result) -> Result<Vec<T>, Problem> {
     Ok(result.results()?)
-}
-
-/// True if a statement met a row that has its primary key already.
-fn is_conflict(error: &worker::Error, table: &str) -> bool {
-    error.to_string().contains(&format!("UNIQUE constraint failed: {table}."))
 }

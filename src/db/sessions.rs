@@ -2,11 +2,11 @@
 
 use osmynt_core::api::{AccountEvent, AccountEventType, MySession};
 use osmynt_core::limits::PAGE;
-use osmynt_core::{DeviceId, Time, UserId};
+use osmynt_core::{AccountId, DeviceId, Time};
 use serde::{Deserialize, Serialize};
-use worker::{D1PreparedStatement, query};
+use worker::query;
 
-use super::{Db, HAS_ACCOUNT, OPEN_SESSION, Returned, Session, all, rows};
+use super::{Db, OPEN_SESSION, Session, all, rows, wrote};
 use crate::problem::Problem;
 use crate::signin::IdempotencyKey;
 
@@ -21,7 +21,7 @@ impl Db {
         key: IdempotencyKey,
         now: Time,
     ) -> Result<Option<Refreshed>, Problem> {
-        let Session { id, user, device, generation } = session;
+        let Session { id, account, device, generation } = session;
         let used = query!(
             &self.0,
             &format!(
@@ -29,7 +29,7 @@ impl Db {
                  SELECT s.id, ?5, ?6, ?4 {OPEN_SESSION} ON CONFLICT DO NOTHING"
             ),
             id,
-            user,
+            account,
             device,
             now,
             generation,
@@ -46,12 +46,12 @@ impl Db {
         let noted = query!(
             &self.0,
             "SELECT s.generation, s.expires_at, r.idempotency_key AS key, r.refreshed_at AS since
-             FROM sessions s JOIN devices d ON d.user = s.user AND d.device = s.device
+             FROM sessions s JOIN devices d ON d.device = s.device AND d.account = s.account
              JOIN refreshes r ON r.session = s.id AND r.generation = ?5
-             WHERE s.id = ?1 AND s.user = ?2 AND s.device = ?3 AND s.expires_at > ?4
+             WHERE s.id = ?1 AND s.account = ?2 AND s.device = ?3 AND s.expires_at > ?4
                AND s.ended_at IS NULL AND d.revoked_seq IS NULL",
             id,
-            user,
+            account,
             device,
             now,
             generation,
@@ -60,8 +60,13 @@ impl Db {
         Ok(results.last().map(rows::<Refreshed>).transpose()?.and_then(|mut rows| rows.pop()))
     }
 
-    /// The open sessions of a user, newest first.
-    pub(crate) async fn sessions(&self, user: UserId, current: &str, now: Time) -> Result<Vec<MySession>, Problem> {
+    /// The open sessions of an account, newest first.
+    pub(crate) async fn sessions(
+        &self,
+        account: AccountId,
+        current: &str,
+        now: Time,
+    ) -> Result<Vec<MySession>, Problem> {
         #[derive(Deserialize)]
         struct Row {
             id: String,
@@ -74,10 +79,10 @@ impl Db {
         let statement = query!(
             &self.0,
             "SELECT s.id, s.device, s.name, s.created_at, coalesce(s.refreshed_at, s.created_at) AS refreshed_at, s.expires_at
-             FROM sessions s JOIN devices d ON d.user = s.user AND d.device = s.device
-             WHERE s.user = ?1 AND s.expires_at > ?2 AND s.ended_at IS NULL AND d.revoked_seq IS NULL
+             FROM sessions s JOIN devices d ON d.device = s.device AND d.account = s.account
+             WHERE s.account = ?1 AND s.expires_at > ?2 AND s.ended_at IS NULL AND d.revoked_seq IS NULL
              ORDER BY s.created_at DESC, s.id LIMIT ?3",
-            user,
+            account,
             now,
             PAGE,
         )?;
@@ -88,23 +93,23 @@ impl Db {
         Ok(all(&statement).await?.into_iter().map(listed).collect())
     }
 
-    /// Ends sessions, if they are open, with an event for each. False if the one that is named is none of the user's.
-    pub(crate) async fn end(&self, user: UserId, ending: Ending<'_>, now: Time) -> Result<bool, Problem> {
+    /// Ends sessions, if they are open, with an event for each. False if the one that is named is none of the account's.
+    pub(crate) async fn end(&self, account: AccountId, ending: Ending<'_>, now: Time) -> Result<bool, Problem> {
         let (session, own, because) = match ending {
             Ending::Own(session) => (Some(session), Some(session), AccountEventType::SignedOut),
             Ending::Other(session) => (Some(session), None, AccountEventType::SessionRevoked),
             Ending::Reused(session) => (Some(session), None, AccountEventType::RefreshReused),
             Ending::All { own } => (None, Some(own), AccountEventType::SessionRevoked),
         };
-        let named = "user = ?1 AND (?2 IS NULL OR id = ?2)";
+        let named = "account = ?1 AND (?2 IS NULL OR id = ?2)";
         let events = query!(
             &self.0,
             &format!(
-                "INSERT INTO account_events (user, at, type, device, session)
-                 SELECT user, ?3, CASE id WHEN ?4 THEN 'signed-out' ELSE ?5 END, device, id
+                "INSERT INTO account_events (account, at, type, device, session)
+                 SELECT account, ?3, CASE id WHEN ?4 THEN 'signed-out' ELSE ?5 END, device, id
                  FROM sessions WHERE {named} AND ended_at IS NULL AND expires_at > ?3"
             ),
-            user,
+            account,
             session,
             now,
             own,
@@ -113,18 +118,18 @@ impl Db {
         let ended = query!(
             &self.0,
             &format!("UPDATE sessions SET ended_at = coalesce(ended_at, ?3) WHERE {named} RETURNING id"),
-            user,
+            account,
             session,
             now,
         )?;
         let results = self.0.batch(vec![events, ended]).await?;
-        Ok(results.last().map(rows::<Returned>).transpose()?.is_some_and(|rows| !rows.is_empty()))
+        results.last().map_or(Ok(false), wrote)
     }
 
     /// A page of what happened to an account, newest first, with the position of each in the order of all.
     pub(crate) async fn events(
         &self,
-        user: UserId,
+        account: AccountId,
         before: u64,
         limit: usize,
     ) -> Result<Vec<(u64, AccountEvent)>, Problem> {
@@ -138,32 +143,13 @@ impl Db {
         }
         let statement = query!(
             &self.0,
-            "SELECT id, at, type, device, session FROM account_events WHERE user = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
-            user,
+            "SELECT id, at, type, device, session FROM account_events WHERE account = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
+            account,
             before,
             limit,
         )?;
         let event = |Row { id, at, r#type, device, session }| (id, AccountEvent { at, r#type, device, session });
         Ok(all(&statement).await?.into_iter().map(event).collect())
-    }
-
-    /// Keeps events that come with something else, in its transaction.
-    pub(super) fn keep_events(
-        &self,
-        user: UserId,
-        events: &[NewEvent],
-        now: Time,
-    ) -> Result<D1PreparedStatement, Problem> {
-        Ok(query!(
-            &self.0,
-            &format!(
-                "INSERT INTO account_events (user, at, type, device)
-                 SELECT ?1, ?2, value ->> 'type', value ->> 'device' FROM json_each(?3) WHERE {HAS_ACCOUNT}"
-            ),
-            user,
-            now,
-            serde_json::to_string(events)?,
-        )?)
     }
 
     /// Removes what time has made worthless. Twice is as good as once.
@@ -186,12 +172,13 @@ impl Db {
                 yesterday,
             )?,
             query!(&self.0, &format!("DELETE FROM sessions WHERE {over}"), yesterday)?,
-            // Devices that signed in and were never added to the user's log.
+            // Devices that signed in and never came into a user's log.
             query!(
                 &self.0,
-                "DELETE FROM devices WHERE added_seq IS NULL
-                 AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.user = devices.user AND s.device = devices.device)"
+                "DELETE FROM devices WHERE user IS NULL AND NOT EXISTS (SELECT 1 FROM sessions WHERE device = devices.device)"
             ),
+            // Those who wait no more to be confirmed.
+            query!(&self.0, "DELETE FROM team_members WHERE pending_until < ?1", yesterday)?,
             query!(&self.0, "DELETE FROM account_events WHERE at < ?1", long_ago)?,
         ];
         self.0.batch(statements.into()).await?;

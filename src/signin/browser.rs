@@ -5,7 +5,7 @@
 //! Whoever follows a stranger's link up to the confirmation has signed nobody in: there they see whose device it is and
 //! decide. Nothing is stored of them before that.
 
-use osmynt_core::{Code, UserId, b64u};
+use osmynt_core::{AccountId, Code, b64u};
 use uuid::Builder;
 use worker::{Headers, Response, ResponseBuilder};
 
@@ -13,7 +13,7 @@ use super::github;
 use super::handshake::{Handshake, UserCode};
 use super::ticket::{self, Asked, Identified};
 use crate::crypto;
-use crate::db::{self, Db, NewHandshake};
+use crate::db::{self, Db, NewHandshake, Standing};
 use crate::pages::{Html, Page};
 use crate::problem::Problem;
 use crate::routes::Call;
@@ -88,15 +88,23 @@ pub(crate) async fn return_from_github(call: Call) -> Result<Response, Problem> 
     redirect("/sign-in/confirm", headers)
 }
 
-/// `GET /sign-in/confirm`: who is to be signed in, on which device, and two buttons.
+/// `GET /sign-in/confirm`: who is to be signed in, on which device, what that means, and two buttons.
 pub(crate) async fn ask_to_confirm(call: Call) -> Result<Response, Problem> {
     let Identified { handshake, code, form, person } = ticket::open(&call)?;
+    let standing = Db::open(&call.env)?.standing(person.id, handshake.device()).await?;
     let you = match &person.name {
         Some(name) => format!("{name} ({})", person.login),
         None => person.login,
     };
-    let body = Html::default()
-        .p("It asks to be signed in as you, and will be able to act for you.")
+    let body = match standing {
+        Standing::New => Html::default()
+            .p("It asks to be signed in to your account. It is a new device, so that opens nothing yet: one of your other \
+                devices must add it first.")
+            .p("If you have none of them any more, you can start over on it. That makes you a new user, who is in no team \
+                and can open nothing of before; the teams and snippets of the former user stay as they are."),
+        _ => Html::default().p("It asks to be signed in as you, and will be able to act for you."),
+    };
+    let body = body
         .facts(&[("You", &you), ("Device", &handshake.name), ("Code", &code.to_string())])
         .p("Approve only if you started this yourself and your device shows this code. If somebody sent you the link or the \
             code, refuse: they would be signed in as you.")
@@ -119,14 +127,20 @@ pub(crate) async fn decide(mut call: Call) -> Result<Response, Problem> {
     };
     let (decided, outcome) = match sent.field("decision") {
         "approve" => {
-            if db.is_revoked(person.id, new.device).await? {
+            let why = match db.standing(person.id, new.device).await? {
+                Standing::Revoked => Some("This device was revoked, for good."),
+                Standing::Foreign => Some(
+                    "This device belongs to another user: one with another GitHub account, or one who was deleted.",
+                ),
+                Standing::Welcome | Standing::New => None,
+            };
+            if let Some(why) = why {
                 db.deny(&new).await?;
-                let detail = "This device was revoked from your account, for good. To use it again, as a new one, run \
-                              `osmynt logout --erase` there, then sign in again.";
-                return Err(Problem::new(Code::Forbidden, detail));
+                let advice = "To use it as a new device of yours, run `osmynt logout --erase` there, then sign in again.";
+                return Err(Problem::new(Code::Forbidden, format!("{why} {advice}")));
             }
             let person = db::Person {
-                new_id: UserId::new(Builder::from_random_bytes(crypto::random()?).into_uuid())?,
+                new_id: AccountId::new(Builder::from_random_bytes(crypto::random()?).into_uuid())?,
                 github_id: person.id,
                 login: &person.login,
                 name: person.name.as_deref(),

@@ -30,7 +30,8 @@ use crate::problem::Problem;
 use crate::proof::{self, Proven};
 use crate::routes::Call;
 use crate::tokens::{Access, Confirmation, Refresh, TokenError};
-use crate::{crypto, limits};
+use crate::crypto::{self, WebCrypto};
+use crate::limits;
 use handshake::{DeviceCode, Handshake, UserCode};
 use refresh::{Verdict, judge};
 
@@ -42,7 +43,7 @@ pub(crate) async fn start(mut call: Call) -> Result<Response, Problem> {
     let statement = Unverified::<HandshakeStatement>::parse(&statement)?;
     statement.payload().iat.check_claimed(call.now)?;
     let key = statement.payload().jwk;
-    let statement = crypto::verify(statement, &key).await?;
+    let statement = statement.verify(&key, &WebCrypto).await?;
     let said = statement.payload();
     // It is shown where a person decides whether to trust the device.
     text::check_name(&said.name, DEVICE_NAME_CHARS)?;
@@ -92,13 +93,13 @@ pub(crate) async fn tokens(mut call: Call) -> Result<Response, Problem> {
 ///    (`unauthenticated`).
 /// 2. It does not poll too often (`slow_down`).
 /// 3. The verifier is what the challenge was made of (`invalid-request`, and the fifth time the handshake is over).
-/// 4. Somebody has decided (`authorization_pending`), and approved (`access_denied`).
+/// 4. Somebody has decided (`authorization_pending`), and approved, and the device may be signed in (`access_denied`).
 /// 5. Nobody has claimed the tokens (`expired_token`).
 async fn claim(call: &Call, proven: &Proven, device_code: &str, verifier: &str) -> Result<Tokens, Problem> {
     // 1
     let code = call.issuer().open::<DeviceCode>(device_code, call.now).map_err(|error| match error {
         TokenError::Expired => expired(),
-        TokenError::Invalid => Problem::new(Code::InvalidRequest, "This is not a device code of this service."),
+        TokenError::Invalid => Problem::new(Code::InvalidRequest, "This is not a device code of this service. Start the sign-in again."),
     })?;
     by_its_device(proven, &code.cnf)?;
     // 2
@@ -107,34 +108,39 @@ async fn claim(call: &Call, proven: &Proven, device_code: &str, verifier: &str) 
     let db = Db::open(&call.env)?;
     if !is_verifier(verifier) || Hash::of(verifier.as_bytes()) != code.challenge {
         db.fail(&code.handshake, proven.device, &proven.key, call.now).await?;
-        return Err(Problem::new(Code::InvalidRequest, "The verifier is not what the challenge was made of."));
+        return Err(Problem::new(Code::InvalidRequest, "The verifier does not match the challenge. Send the one that the challenge was made of."));
     }
     // 4
     let decided = db.handshake(&code.handshake).await?.ok_or_else(|| {
         Problem::new(Code::AuthorizationPending, "Nobody has confirmed this sign-in yet. Ask again in 2 seconds.")
     })?;
-    let user = decided.user.ok_or_else(|| {
-        let detail = "The sign-in was refused in the browser, or ended by wrong verifiers.";
+    let account = decided.account.ok_or_else(|| {
+        let detail = "The sign-in was refused in the browser, or ended by wrong verifiers. Start again.";
         Problem::new(Code::AccessDenied, detail)
     })?;
+    if !decided.is_welcome() {
+        let detail = "This device was revoked, or belongs to a user of another account. To use it here as a new one, run \
+                      `osmynt logout --erase`, then sign in again.";
+        return Err(Problem::new(Code::AccessDenied, detail));
+    }
     // 5. What is read here may be out of date a moment later; the claim itself is a compare-and-set.
     let id = Builder::from_random_bytes(crypto::random()?).into_uuid().to_string();
     let expires = call.now.plus(REFRESH_SECONDS);
     if decided.session.is_some() || !db.claim(&code.handshake, &id, call.now, expires).await? {
         return Err(expired());
     }
-    let session = Session { id: &id, user, device: proven.device, generation: 0 };
+    let session = Session { id: &id, account, device: proven.device, generation: 0 };
     mint(call, session, call.now, expires)
 }
 
 /// RFC 6749 section 6, with rotation (RFC 9700 section 4.14.2): the next generation of the session's tokens.
 async fn refresh(call: &Call, proven: &Proven, refresh_token: &str, key: IdempotencyKey) -> Result<Tokens, Problem> {
     let over = || Problem::new(Code::Unauthenticated, "The session has ended: sign in again.");
-    let Refresh { sub: user, sid, generation, cnf } =
+    let Refresh { sub: account, sid, generation, cnf } =
         call.issuer().open::<Refresh>(refresh_token, call.now).map_err(|_| over())?;
     by_its_device(proven, &cnf)?;
     let db = Db::open(&call.env)?;
-    let presented = Session { id: &sid, user, device: proven.device, generation };
+    let presented = Session { id: &sid, account, device: proven.device, generation };
     let noted = db.refresh(presented, key, call.now).await?.ok_or_else(over)?;
     match judge(generation, key, noted.key, noted.generation) {
         Verdict::Successor => {
@@ -142,10 +148,10 @@ async fn refresh(call: &Call, proven: &Proven, refresh_token: &str, key: Idempot
             mint(call, session, noted.since, noted.expires_at)
         }
         Verdict::Superseded => {
-            Err(Problem::new(Code::Unauthenticated, "These tokens were replaced, and those as well: use the latest."))
+            Err(Problem::new(Code::Unauthenticated, "These tokens were replaced, and those that replaced them as well: use the latest."))
         }
         Verdict::Reused => {
-            db.end(user, Ending::Reused(&sid), call.now).await?;
+            db.end(account, Ending::Reused(&sid), call.now).await?;
             let detail = "This refresh token was used before, by somebody else. To be safe, the session has ended: sign in \
                           again.";
             Err(Problem::new(Code::Unauthenticated, detail))
@@ -155,9 +161,9 @@ async fn refresh(call: &Call, proven: &Proven, refresh_token: &str, key: Idempot
 
 /// The tokens of a session's generation, which came to be at `since`: the same refresh token whenever it is asked for.
 fn mint(call: &Call, session: Session<'_>, since: Time, expires: Time) -> Result<Tokens, Problem> {
-    let Session { id, user, device, generation } = session;
-    let access = Access { sub: user, sid: id.to_owned(), generation, cnf: Confirmation { jkt: device } };
-    let refresh = Refresh { sub: user, sid: id.to_owned(), generation, cnf: Confirmation { jkt: device } };
+    let Session { id, account, device, generation } = session;
+    let access = Access { sub: account, sid: id.to_owned(), generation, cnf: Confirmation { jkt: device } };
+    let refresh = Refresh { sub: account, sid: id.to_owned(), generation, cnf: Confirmation { jkt: device } };
     // An access token does not outlive its session.
     let expires_in = ACCESS_SECONDS.min(expires.since(call.now));
     Ok(Tokens {
@@ -166,7 +172,7 @@ fn mint(call: &Call, session: Session<'_>, since: Time, expires: Time) -> Result
         expires_in,
         refresh_token: call.issuer().mint(refresh, since, expires.since(since))?,
         refresh_expires_in: expires.since(call.now),
-        user,
+        account,
     })
 }
 
@@ -174,7 +180,7 @@ fn by_its_device(proven: &Proven, cnf: &Confirmation) -> Result<(), Problem> {
     if proven.device == cnf.jkt {
         Ok(())
     } else {
-        Err(Problem::new(Code::Unauthenticated, "The proof is by another device than what it is sent with is for."))
+        Err(Problem::new(Code::Unauthenticated, "The proof was signed by a different device than the one that this was issued to. Sign it with that device's key."))
     }
 }
 

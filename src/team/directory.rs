@@ -1,10 +1,10 @@
 //! The members' devices as D1 has them at one moment: the service's answer to what the rules of the log ask.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use osmynt_core::teamlog::{DeviceSpan, Directory};
-use osmynt_core::userlog::Snapshot;
-use osmynt_core::{DeviceId, Head, PublicKey, TeamId, UserId};
+use osmynt_core::teamlog::Directory;
+use osmynt_core::userlog::{Device, Mark, Snapshot};
+use osmynt_core::{DeviceId, Head, KeyId, PublicKey, TeamId, UserId};
 use worker::Env;
 
 use super::requests::Asker;
@@ -13,14 +13,16 @@ use crate::problem::Problem;
 
 /// Who has which devices, and which of them speaks.
 pub(super) struct CurrentDevices {
-    users: BTreeMap<UserId, (Head, Snapshot)>,
-    speaker: DeviceId,
-    key: PublicKey,
+    users: BTreeMap<UserId, (Head, Vec<DeviceId>)>,
+    prekeys: BTreeSet<(DeviceId, KeyId)>,
+    asker: Asker,
+    /// The asker's device, if it is active.
+    speaker: Option<Device>,
 }
 
 impl CurrentDevices {
-    /// Reads them in one round trip. `key` is that of the asker's device. If the asker is about to be a member of a team,
-    /// `joins` is that team.
+    /// Reads them in one round trip. `key` is that of the asker's device. If the asker is about to be in a team, `joins` is
+    /// that team.
     pub(super) async fn read(
         env: &Env,
         users: &[UserId],
@@ -29,28 +31,36 @@ impl CurrentDevices {
         joins: Option<TeamId>,
     ) -> Result<Self, Problem> {
         let joins = joins.map(|team| (asker.user, team));
-        let mut current: BTreeMap<UserId, (Head, Snapshot)> = BTreeMap::new();
-        for row in Db::open(env)?.active_devices(users, joins).await? {
-            let snapshot = Snapshot { identity: row.identity, devices: Vec::new() };
-            let (_, snapshot) = current.entry(row.user).or_insert((row.head(), snapshot));
-            snapshot.devices.extend(row.device);
+        let mut current = Self { users: BTreeMap::new(), prekeys: BTreeSet::new(), asker, speaker: None };
+        for row in Db::open(env)?.active_devices(users, asker.device, joins).await? {
+            let (_, devices) = current.users.entry(row.user).or_insert((row.head(), Vec::new()));
+            devices.extend(row.device);
+            current.prekeys.extend(row.device.zip(row.prekey_id));
+            if row.user == asker.user && row.device == Some(asker.device) {
+                let added = row.added_seq.zip(row.added_at).map(|(seq, at)| Mark { seq, at });
+                current.speaker = added.map(|added| Device { key, added, revoked: None });
+            }
         }
-        Ok(Self { users: current, speaker: asker.device, key })
+        Ok(current)
     }
 }
 
 impl Directory for CurrentDevices {
     /// Only for the device that signed what is being decided on: the rules ask for no other.
-    fn device(&self, user: UserId, device: DeviceId) -> Option<DeviceSpan> {
-        let (_, now) = self.users.get(&user)?;
-        (device == self.speaker && now.devices.contains(&device)).then_some(DeviceSpan {
-            key: self.key,
-            identity: now.identity,
-            revoked: None,
-        })
+    fn device(&self, user: UserId, device: DeviceId) -> Option<Device> {
+        self.speaker.filter(|_| user == self.asker.user && device == self.asker.device)
     }
 
-    fn at(&self, user: UserId, head: Head) -> Option<Snapshot> {
-        self.users.get(&user).filter(|(current, _)| *current == head).map(|(_, now)| now.clone())
+    fn head(&self, user: UserId) -> Option<Head> {
+        self.users.get(&user).map(|(head, _)| *head)
+    }
+
+    fn at(&self, user: UserId, seq: u64) -> Option<Snapshot> {
+        let (head, devices) = self.users.get(&user).filter(|(head, _)| head.seq == seq)?;
+        Some(Snapshot { hash: head.hash, devices: devices.clone(), replaced_at: None })
+    }
+
+    fn has_prekey(&self, device: DeviceId, prekey: KeyId) -> bool {
+        self.prekeys.contains(&(device, prekey))
     }
 }

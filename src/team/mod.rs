@@ -5,110 +5,99 @@
 //! | [`object`] | the Durable Object: the order in which things are verified, decided, written and told |
 //! | [`requests`] | what it can be asked, and how it is reached |
 //! | [`store`] | what it keeps: all of its SQL |
+//! | [`ladder`] | how what an earlier release kept is brought forward |
 //! | [`directory`] | the members' devices, as D1 has them |
 
 mod directory;
+mod ladder;
 mod object;
 pub(crate) mod requests;
 mod store;
 
-use std::collections::BTreeMap;
-
 use osmynt_core::limits::ENTRIES_PER_COMMIT;
 use osmynt_core::statement::TeamEntry;
 use osmynt_core::teamlog::TeamEvent;
-use osmynt_core::{Code, TeamId, Unverified, UserId, api};
+use osmynt_core::{Code, TeamId, Unverified, api};
 use worker::{Headers, Response, ResponseBody, ResponseBuilder};
 
-use crate::auth::{Caller, Member, Visitor};
+use crate::auth::{ActiveCaller, Member, Place, Visitor};
 use crate::db::Db;
 use crate::problem::Problem;
 use crate::routes::Call;
-use requests::{Asker, Commit, Describe, Operation, ReadEnvelopes, ReadEveryone, ReadLog};
+use requests::{Asker, Commit, Disband, Operation, ReadEnvelopes, ReadEveryone, ReadLog};
 
 /// `GET /v1/teams`. From the projection in D1: no Durable Object wakes up.
-pub(crate) async fn list(call: Call, caller: Caller) -> Result<Response, Problem> {
-    let teams = Db::open(&call.env)?.teams(caller.user).await?;
+pub(crate) async fn list(call: Call, caller: ActiveCaller) -> Result<Response, Problem> {
+    let teams = Db::open(&call.env)?.teams(caller.user, call.now).await?;
     Ok(Response::from_json(&api::MyTeams { teams })?)
 }
 
 /// `POST /v1/teams`. The team's id follows from the first entry, so a repetition finds the same object.
-pub(crate) async fn create(mut call: Call, caller: Caller) -> Result<Response, Problem> {
+pub(crate) async fn create(mut call: Call, active: ActiveCaller) -> Result<Response, Problem> {
     let commit: api::Commit = call.json().await?;
     let (first, _) = ends(&commit)?;
     if !matches!(first.payload().event, TeamEvent::TeamCreated { .. }) {
         return Err(Problem::new(Code::InvalidRequest, "A team begins with team.created."));
     }
     let team = TeamId(first.hash());
-    let founding = Commit { asker: caller.asker()?, key: caller.key, founding: true, changes: commit };
+    let founding = Commit { asker: active.asker(), key: active.caller.key, founding: true, changes: commit };
     let committed = requests::ask(&call.env, team, &founding).await?;
     Ok(Response::from_json(&committed)?.with_status(201))
 }
 
-/// `GET /v1/teams/{team}`
-pub(crate) async fn show(call: Call, member: Member) -> Result<Response, Problem> {
-    let Member { caller, team, heads, profiles, .. } = member;
-    let asker = caller.asker()?;
-    let requests::Description { head, epoch, stale, policy, members, invites } =
-        requests::ask(&call.env, team, &Describe { asker, heads }).await?;
-    let profiles: Vec<api::Profile> = serde_json::from_str(&profiles)?;
-    let mut profiles: BTreeMap<UserId, api::Profile> = profiles.into_iter().map(|of| (of.id, of)).collect();
-    let members = members.into_iter().map(|(user, identity, role)| {
-        // The projection may be behind the log and lack somebody. Who they are is in the log; these are mere courtesy.
-        let unknown = || api::Profile { id: user, login: String::new(), name: None, avatar_url: None };
-        let api::Profile { login, name, avatar_url, .. } = profiles.remove(&user).unwrap_or_else(unknown);
-        api::TeamMember { user, identity, role, login, name, avatar_url }
-    });
-    let members = members.collect();
-    Ok(Response::from_json(&api::Team { team, head, epoch, stale, policy, members, invites })?)
+/// `DELETE /v1/teams/{team}`: the team goes, with all that is in it. The object decides whether the caller owns it.
+pub(crate) async fn delete(call: Call, member: Member) -> Result<Response, Problem> {
+    requests::ask(&call.env, member.team, &Disband { asker: member.caller.asker() }).await?;
+    Ok(Response::empty()?.with_status(204))
 }
 
 /// `GET /v1/teams/{team}/log`
 pub(crate) async fn log(call: Call, visitor: Visitor) -> Result<Response, Problem> {
     let asked = ReadLog {
-        asker: visitor.caller.asker()?,
+        asker: visitor.caller.asker(),
         invite: invite(&call, &visitor)?,
         from: call.integer("from")?.unwrap_or(0),
     };
     forward(&call, visitor.team, &asked).await
 }
 
-/// `POST /v1/teams/{team}/commits`. The object decides. It is not troubled by who is not a member and neither joins nor
-/// has just left: a client whose answer to `member.left` was lost sends it again as no member any more.
+/// `POST /v1/teams/{team}/commits`. The object decides. It is asked only for members, and for those who join or leave: a
+/// client whose answer to `member.left` was lost sends it again as no member any more.
 pub(crate) async fn commit(mut call: Call, visitor: Visitor) -> Result<Response, Problem> {
     let commit: api::Commit = call.json().await?;
     let (first, last) = ends(&commit)?;
-    let passes = visitor.role.is_some()
+    let passes = visitor.place == Place::Member
         || matches!(first.payload().event, TeamEvent::MemberJoined { .. })
         || matches!(last.payload().event, TeamEvent::MemberLeft {});
     if !passes {
         return Err(Problem::not_found());
     }
-    let caller = visitor.caller;
-    let asked = Commit { asker: caller.asker()?, key: caller.key, founding: false, changes: commit };
+    let active = visitor.caller;
+    let asked = Commit { asker: active.asker(), key: active.caller.key, founding: false, changes: commit };
     Ok(Response::from_json(&requests::ask(&call.env, visitor.team, &asked).await?)?)
 }
 
 /// `GET /v1/teams/{team}/directory`. Who is in it comes from the log, what is known of them from D1.
 pub(crate) async fn directory(call: Call, visitor: Visitor) -> Result<Response, Problem> {
     let asked =
-        ReadEveryone { asker: visitor.caller.asker()?, invite: invite(&call, &visitor)?, after: call.query("after")? };
+        ReadEveryone { asker: visitor.caller.asker(), invite: invite(&call, &visitor)?, after: call.query("after")? };
     let everyone = requests::ask(&call.env, visitor.team, &asked).await?;
-    let users = Db::open(&call.env)?.directory(&everyone.users).await?;
-    Ok(Response::from_json(&api::DirectoryPage { users, next: everyone.next })?)
+    let (users, more) = Db::open(&call.env)?.directory(&everyone.users).await?;
+    // What does not fit on this page begins the next.
+    let next = if more { users.last().map(|last| last.user) } else { everyone.next };
+    Ok(Response::from_json(&api::DirectoryPage { users, next })?)
 }
 
 /// `GET /v1/teams/{team}/envelopes`
 pub(crate) async fn envelopes(call: Call, member: Member) -> Result<Response, Problem> {
-    let asked = ReadEnvelopes { asker: member.caller.asker()?, from: call.integer("from")?.unwrap_or(0) };
+    let asked = ReadEnvelopes { asker: member.caller.asker(), from: call.integer("from")?.unwrap_or(0) };
     forward(&call, member.team, &asked).await
 }
 
-impl Caller {
+impl ActiveCaller {
     /// Who asks, for a team.
-    pub(crate) fn asker(&self) -> Result<Asker, Problem> {
-        let log = self.log.as_ref().ok_or_else(|| Problem::internal("an active device of a user without a log"))?;
-        Ok(Asker { user: self.user, identity: log.identity, device: self.device })
+    pub(crate) const fn asker(&self) -> Asker {
+        Asker { user: self.user, device: self.caller.device }
     }
 }
 
@@ -125,10 +114,10 @@ pub(crate) fn with_type(media_type: &str, body: ResponseBody) -> worker::Result<
     Ok(ResponseBuilder::new().with_headers(headers).body(body))
 }
 
-/// The proof of an invitation, which who is not a member needs (`not-found`).
+/// The proof of an invitation, which a stranger needs (`not-found`).
 fn invite(call: &Call, visitor: &Visitor) -> Result<Option<String>, Problem> {
     let invite = call.request.headers().get("Osmynt-Invite")?;
-    if visitor.role.is_none() && invite.is_none() {
+    if visitor.place == Place::Stranger && invite.is_none() {
         return Err(Problem::not_found());
     }
     Ok(invite)

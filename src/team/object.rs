@@ -9,7 +9,9 @@
 //!
 //! | race | what happens |
 //! |---|---|
-//! | two commits on one head | The one that decides first moves the head; the other is `stale-log`, as its `prev` is not the head any more. What it had read of D1 for the members of before does not matter then. |
+//! | two commits on one head | The one that decides first moves the head; the other finds another head than the one it was looked up for, and is `stale-log`. |
+//! | a commit that continues one which is still under way | It is `stale-log` at once, as it does not continue the head. It may not wait with what it has looked up: the commit before it may name that its device was revoked since, and no client would read the log any more. |
+//! | D1 takes long to answer | What it said may be out of date. After a minute nothing is decided on it, as clients allow five between what a user log and a team log say. |
 //! | a commit and its own repetition | The later to decide finds the entries in the log and gives the answer of the first. |
 //! | a device is added or revoked while a commit or a share is under way | It is as if it had happened just after: the epoch names heads that are not the current ones, is stale by that, and takes nothing more. |
 //! | two different snippets of one id | R2 creates an object once. Whose request created it is admitted without a look at R2; the other sees that the object's hash is not the one that it states, and is `conflict`. |
@@ -17,7 +19,7 @@
 //! | a snippet is refused whose object another request has created | The object is left alone: it is its creator's, who may be on the way to be admitted. |
 //! | a snippet is refused while another request has found its object there | That one is not the object's creator, and looks at R2 before it is admitted. The object is gone, or its erasure is under way: `unavailable` either way, and the retry creates it anew. |
 //! | a snippet is deleted while it is shared again | The row in the index stays for good, so the id is `gone`, and what the second request may have put into R2 is erased like that of any refusal. |
-//! | an account is deleted while its user founds or joins the team, by another device | Before the object decides on the commit, the round trip to D1 that reads the devices also counts it in `user_teams`. While it is under way [`Forget`] is told to come back; after it they are a member; and one that begins after `Forget` is seen by the deletion, which compares the counts before it ends the account, or finds that the account has ended, and with it the device. A commit that is refused takes its count back. |
+//! | a user is deleted while they found or join the team, by another device | Before the object decides on the commit, the round trip to D1 that reads the devices also counts it in `user_teams`. While it is under way [`Forget`] is told to come back; after it they are a member; and one that begins after `Forget` is seen by the deletion, which compares the counts before it ends the user, or finds that the user has ended, and with them the device. A commit that is refused takes its count back. |
 //! | a team is erased while something of it is under way | From the moment of the decision there is no team, and each request sees that when it decides. A projection on its way to D1 would bring its rows back: while there is one, `Forget` is told to come back. |
 //! | a snippet's object reaches R2 after its team was erased | Its request finds no team, and has the erasure begin again. It lists what R2 has, and ends only when nothing began while it listed. |
 //! | a team is founded by the same entry while it is erased | It is told to come back until nothing is left of the first one. |
@@ -31,22 +33,21 @@ use std::ops::Bound;
 use std::rc::Rc;
 use std::time::Duration;
 
-use osmynt_core::limits::{MAX_INTEGER, PAGE};
-use osmynt_core::snippet::Audience;
+use osmynt_core::limits::{MAX_INTEGER, PAGE, PAGE_BYTES, PENDING_SECONDS};
 use osmynt_core::statement::{InviteProof, SnippetStatement, TeamEntry};
 use osmynt_core::teamlog::{CommitEntry, Role, TeamEvent, TeamState, UserHead};
-use osmynt_core::{Code, Envelope, Head, InviteId, PublicKey, TeamId, Time, Unverified, UserId, Verified, api, b64u};
+use osmynt_core::{Code, DeviceId, Envelope, Head, TeamId, Time, Unverified, UserId, Verified, api, b64u};
 use worker::{
     Bucket, Date, DurableObject, Env, Object, Request, Response, State, Storage, console_error, durable_object,
 };
 
 use super::directory::CurrentDevices;
 use super::requests::{
-    Admit, Admitted, Asker, Commit, Delete, Describe, Description, Everyone, Fate, Find, Forget, Found, List,
-    Operation, OwnPage, Part, ReadEnvelopes, ReadEveryone, ReadLog, ReadOwn, receive, reply,
+    Admit, Admitted, Asker, Commit, Delete, Disband, Everyone, Fate, Find, Forget, Forgetting, Found, List, Operation,
+    OwnPage, Part, ReadEnvelopes, ReadEveryone, ReadLog, ReadOwn, receive, reply,
 };
-use super::store::{Erasure, IndexedSnippet, Reader, Store};
-use crate::crypto;
+use super::store::{Erasure, IndexedSnippet, Store};
+use crate::crypto::WebCrypto;
 use crate::db::{Db, ProjectedMember, Projection};
 use crate::problem::Problem;
 use crate::snippets;
@@ -54,6 +55,9 @@ use crate::snippets;
 /// Before what could not be done outside is tried again. Doubled with each time that it fails, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+/// Seconds after which the object decides nothing on what it has looked up, by its own clock. `docs/protocol.md`, section 4,
+/// says why clients then never refuse what it takes.
+const LOOKED_UP_SECONDS: u64 = 60;
 /// How many objects R2 deletes at once.
 const KEYS_PER_DELETION: usize = 1000;
 
@@ -76,6 +80,8 @@ pub struct Team {
     projecting: Cell<u32>,
     /// How long the alarm waits.
     pause: Cell<Duration>,
+    /// Whether this instance has seen to it that the storage has this release's form.
+    is_current: Cell<bool>,
 }
 
 impl DurableObject for Team {
@@ -90,21 +96,27 @@ impl DurableObject for Team {
             joining: RefCell::default(),
             projecting: Cell::default(),
             pause: Cell::new(FIRST_PAUSE),
+            is_current: Cell::default(),
         }
     }
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        if let Err(error) = self.bring_forward() {
+            let problem = error.into();
+            log("version", &problem);
+            return problem.response();
+        }
         let path = request.path();
         match path.trim_start_matches('/') {
             Commit::NAME => serve(request, async |asked| self.commit(asked).await).await,
             ReadLog::NAME => serve(request, async |asked| self.log(asked).await).await,
             ReadEveryone::NAME => serve(request, async |asked| self.everyone(asked).await).await,
-            Describe::NAME => serve(request, async |asked| self.describe(&asked)).await,
             ReadEnvelopes::NAME => serve(request, async |asked| self.envelopes(&asked)).await,
             Admit::NAME => serve(request, async |asked| self.admit(asked).await).await,
             Find::NAME => serve(request, async |asked| self.find(&asked)).await,
             Delete::NAME => serve(request, async |asked| self.delete(asked).await).await,
             List::NAME => serve(request, async |asked| self.list(&asked)).await,
+            Disband::NAME => serve(request, async |asked: Disband| self.disband(asked.asker).await).await,
             ReadOwn::NAME => serve(request, async |asked| self.own(&asked)).await,
             Forget::NAME => serve(request, async |asked| self.forget(asked).await).await,
             _ => Problem::internal("a team was asked for what it does not do").response(),
@@ -113,6 +125,7 @@ impl DurableObject for Team {
 
     /// Does what could not be done at once.
     async fn alarm(&self) -> worker::Result<Response> {
+        self.bring_forward()?;
         self.project().await;
         self.erase(self.store.erasures()?).await;
         self.erase_team().await;
@@ -130,23 +143,46 @@ impl DurableObject for Team {
 impl Team {
     /// Takes a commit, if the rules allow it, or finds that it was taken before.
     ///
-    /// 1. Every entry is by the asker, signed by the device of their session (`forbidden`, `bad-signature`).
-    /// 2. Who is not a member only joins, or repeats what they did when they were one (`not-found`).
-    /// 3. Everything else is for [`TeamState::commit`] to say.
+    /// 1. Every entry is by the asker, and said to be signed by the device of their session (`forbidden`).
+    /// 2. A repetition is given the answer of the first.
+    /// 3. Who is not a member only joins, or withdraws while they wait to be confirmed (`not-found`).
+    /// 4. The commit continues the log (`stale-log`), also after everything was looked up.
+    /// 5. The signatures match (`bad-signature`). Everything else is for [`TeamState::commit`] to say.
     async fn commit(&self, asked: Commit) -> Result<api::Committed, Problem> {
         let Commit { asker, key, founding, changes } = asked;
+        // 1
         let entries = by(asker, &changes.entries)?;
+        let first = entries.first().ok_or_else(|| Problem::internal("a commit of no entries reached the team"))?;
+        // 2
+        if let Some(committed) = self.repeated(&entries)? {
+            return Ok(committed);
+        }
         let before = self.team()?;
-        let entries = verify(entries, &key, before.as_deref()).await?;
+        // 3
+        self.may_commit(before.as_deref(), founding, asker, first)?;
+        // 4
+        let said = first.payload();
+        if before.as_ref().is_some_and(|team| said.prev != Some(team.head().hash)) {
+            return Err(stale());
+        }
+        let joining = match (&before, &said.event) {
+            (None, _) => Some(TeamId(first.hash())),
+            // What is refused anyway need not be counted.
+            (Some(team), TeamEvent::MemberJoined { invite, .. }) => {
+                team.open_invites(now()).any(|(open, _)| open == *invite).then(|| team.team())
+            }
+            _ => None,
+        };
+        // 5
+        let mut verified = Vec::with_capacity(entries.len());
+        for entry in entries {
+            verified.push(CommitEntry::verify(entry, &key, before.as_deref(), now(), &WebCrypto).await?);
+        }
         let mut users: BTreeSet<UserId> = before.iter().flat_map(|team| team.members().keys().copied()).collect();
         users.insert(asker.user);
         let users: Vec<UserId> = users.into_iter().collect();
-        let joining = match (&before, entries.first()) {
-            (None, Some(first)) if founding => Some(TeamId(first.entry.hash())),
-            (Some(team), Some(first)) => first.proof.as_ref().map(|_| team.team()),
-            _ => None,
-        };
         self.joining.borrow_mut().extend(joining.map(|_| asker.user));
+        let looked_up_at = now();
         let devices = CurrentDevices::read(&self.env, &users, asker, key, joining).await;
         if joining.is_some() {
             let mut users = self.joining.borrow_mut();
@@ -154,11 +190,17 @@ impl Team {
                 users.swap_remove(at);
             }
         }
-        let outcome = self.take(asker, founding, &entries, &changes.envelopes, &devices?);
+        let head = before.as_ref().map(|team| team.head());
+        let outcome = devices.and_then(|devices| {
+            if now().since(looked_up_at) > LOOKED_UP_SECONDS {
+                return Err(come_back("D1 took too long to answer"));
+            }
+            self.take(head, &verified, &changes.envelopes, &devices)
+        });
         if let (Err(_), Some(team)) = (&outcome, joining)
             && let Err(problem) = Db::open(&self.env)?.not_joined(asker.user, team).await
         {
-            // It costs a deletion of the account a look at this team, and nothing else.
+            // It costs a deletion of the user a look at this team, and nothing else.
             log(Commit::NAME, &problem);
         }
         let committed = outcome?;
@@ -168,43 +210,68 @@ impl Team {
         Ok(committed)
     }
 
-    /// Decides on a commit and writes it: without an await in between. If the team is another by now than it was when the
-    /// entries were verified and D1 was read, so is its head, and the commit does not continue the log.
+    /// Whether somebody may commit at all.
+    fn may_commit(
+        &self,
+        team: Option<&TeamState>,
+        founding: bool,
+        asker: Asker,
+        first: &Unverified<TeamEntry>,
+    ) -> Result<(), Problem> {
+        let Some(team) = team else {
+            return match (founding, self.store.erased_team()?) {
+                (true, None) => Ok(()),
+                (true, Some(_)) => Err(come_back("it is being erased")),
+                (false, _) => Err(Problem::not_found()),
+            };
+        };
+        if founding {
+            return Err(Problem::new(Code::StaleLog, "The team exists: read its log."));
+        }
+        let allowed = match &first.payload().event {
+            _ if team.members().contains_key(&asker.user) => true,
+            TeamEvent::MemberJoined { .. } => true,
+            TeamEvent::MemberLeft {} => is_pending(team, asker.user),
+            _ => false,
+        };
+        if allowed { Ok(()) } else { Err(Problem::not_found()) }
+    }
+
+    /// Decides on a commit and writes it: without an await in between. `head` is that of the team when the commit was
+    /// verified and D1 was read.
     fn take(
         &self,
-        asker: Asker,
-        founding: bool,
+        head: Option<Head>,
         entries: &[CommitEntry],
         envelopes: &[Envelope],
         devices: &CurrentDevices,
     ) -> Result<api::Committed, Problem> {
-        if let Some(committed) = self.repeated(entries)? {
+        if let Some(committed) = self.repeated(entries.iter().map(CommitEntry::entry))? {
             return Ok(committed);
         }
         let current = self.team()?;
-        match &current {
-            None if founding => {
-                if self.store.erased_team()?.is_some() {
-                    return Err(come_back("it is being erased"));
-                }
-            }
-            Some(_) if founding => return Err(Problem::new(Code::StaleLog, "The team exists: read its log.")),
-            Some(team) if is_member(team, asker) || joins(entries) => {}
-            _ => return Err(Problem::not_found()),
+        if current.as_ref().map(|team| team.head()) != head {
+            // Without a head there was no team: it was founded or, with one, erased meanwhile.
+            return Err(if current.is_some() { stale() } else { Problem::not_found() });
+        }
+        if current.is_none() && self.store.erased_team()?.is_some() {
+            return Err(come_back("it is being erased"));
         }
         let next = TeamState::commit(current.as_deref(), entries, envelopes, now(), devices)?;
-        self.store.commit(&next, entries, envelopes)?;
+        self.store.commit(current.as_deref(), &next, entries, envelopes)?;
         let committed = committed(&next);
         self.cached.replace(Some(Rc::new(next)));
         Ok(committed)
     }
 
     /// What was answered to a commit, if the log holds it, entry for entry.
-    fn repeated(&self, entries: &[CommitEntry]) -> Result<Option<api::Committed>, Problem> {
+    fn repeated<'a, T: Stated + 'a>(
+        &self,
+        entries: impl IntoIterator<Item = &'a T>,
+    ) -> Result<Option<api::Committed>, Problem> {
         let Some(team) = self.team()? else { return Ok(None) };
         let mut last = None;
-        for CommitEntry { entry, .. } in entries {
-            let head = Head { seq: entry.payload().seq, hash: entry.hash() };
+        for head in entries.into_iter().map(Stated::position) {
             let Some(epoch) = self.store.epoch_after(head)? else { return Ok(None) };
             last = Some(api::Committed { team: team.team(), head, epoch });
         }
@@ -213,7 +280,9 @@ impl Team {
 
     async fn log(&self, asked: ReadLog) -> Result<api::TeamLog, Problem> {
         let team = self.open_to(asked.asker, asked.invite.as_deref()).await?;
-        Ok(api::TeamLog { entries: self.store.entries(asked.from, PAGE)?, head: team.head() })
+        let mut entries = self.store.entries(asked.from, PAGE)?;
+        entries.truncate(fitting(entries.iter().map(|entry| entry.jws.len())));
+        Ok(api::TeamLog { entries, head: team.head() })
     }
 
     async fn everyone(&self, asked: ReadEveryone) -> Result<Everyone, Problem> {
@@ -228,26 +297,7 @@ impl Team {
         Ok(Everyone { users, next })
     }
 
-    fn describe(&self, asked: &Describe) -> Result<Description, Problem> {
-        let (team, _) = self.member(asked.asker)?;
-        let (now, heads) = (now(), heads(&asked.heads)?);
-        let members = team.members().iter().map(|(user, member)| (*user, member.identity, member.role)).collect();
-        let invites = team.open_invites(now).map(|(invite, open)| api::OpenInvite {
-            invite,
-            role: open.role,
-            exp: open.exp,
-            uses_left: open.uses_left,
-        });
-        Ok(Description {
-            head: team.head(),
-            epoch: epoch(&team),
-            stale: team.stale(now, |user| heads.get(&user).copied()),
-            policy: team.policy(),
-            members,
-            invites: invites.collect(),
-        })
-    }
-
+    /// Envelopes have one length, so that a page is cut by their number alone.
     fn envelopes(&self, asked: &ReadEnvelopes) -> Result<api::MyEnvelopes, Problem> {
         self.member(asked.asker)?;
         let mut envelopes = self.store.envelopes(asked.asker.device, asked.from, PAGE.saturating_add(1))?;
@@ -261,14 +311,15 @@ impl Team {
 impl Team {
     /// Decides on a snippet. If it is refused for good, and this request put its object into R2, the object is erased.
     async fn admit(&self, asked: Admit) -> Result<Admitted, Problem> {
-        let Admit { asker, key, statement, heads: known, created } = asked;
-        // The Worker has verified the signature, before it let anything into R2.
-        let snippet = Unverified::<SnippetStatement>::parse(&statement)?.verified(&key, true)?;
+        let Admit { asker, statement, envelopes, heads: known, created } = asked;
+        // Nobody but the Worker reaches this object, and it sends only what it has verified with the key of the asker's
+        // session, before it let anything into R2.
+        let snippet = Verified::<SnippetStatement>::stored(&statement)?;
         let known = heads(&known)?;
         let outcome = if created { Ok(()) } else { self.check_object(&snippet).await };
 
         // No await from here until it is written.
-        let outcome = outcome.and_then(|()| self.decide(asker, &snippet, &known));
+        let outcome = outcome.and_then(|()| self.decide(asker, &snippet, envelopes, &known));
         if let Err(problem) = &outcome
             && created
             && !matches!(problem.refusal.code, Code::Internal | Code::Unavailable)
@@ -288,10 +339,11 @@ impl Team {
         &self,
         asker: Asker,
         snippet: &Verified<SnippetStatement>,
+        envelopes: Vec<Envelope>,
         heads: &BTreeMap<UserId, Head>,
     ) -> Result<Admitted, Problem> {
         let said = snippet.payload();
-        let (team, _) = self.member(asker)?;
+        let team = self.member(asker)?;
         match self.store.snippet(said.snippet)? {
             Some(IndexedSnippet { statement: None, .. }) => return Err(deleted()),
             Some(indexed) if indexed.hash == snippet.hash() => {
@@ -309,39 +361,36 @@ impl Team {
             return Err(come_back("the projection lacks a member"));
         }
         let now = now();
-        team.admit(snippet, now, |user| heads.get(&user).copied())?;
-        let named = match &said.audience {
-            Audience::Team { .. } => Vec::new(),
-            Audience::Members { members, .. } => {
-                let users = members.iter().chain([&said.user]);
-                users.filter_map(|user| Some((*user, team.members().get(user)?.identity))).collect()
-            }
-        };
-        self.store.index(snippet, &named, now)?;
+        team.admit(snippet, &envelopes, now, |user| heads.get(&user).copied())?;
+        let users: BTreeMap<DeviceId, UserId> = team.devices().map(|(user, device)| (device, user)).collect();
+        let owned = envelopes.into_iter().filter_map(|envelope| Some((*users.get(&envelope.device)?, envelope)));
+        self.store.index(snippet, &owned.collect::<Vec<_>>(), now)?;
         Ok(Admitted { received_at: now, first: true })
     }
 
     fn find(&self, asked: &Find) -> Result<Found, Problem> {
-        let (_, reader) = self.member(asked.asker)?;
+        self.member(asked.asker)?;
+        let user = asked.asker.user;
         let snippet = self.store.snippet(asked.snippet)?.ok_or_else(Problem::not_found)?;
-        if !self.store.is_for(&snippet, reader)? {
+        if !self.store.is_for(&snippet, user)? {
             return Err(Problem::not_found());
         }
         let statement = snippet.statement.ok_or_else(deleted)?;
         if snippet.exp.is_some_and(|exp| exp <= now()) {
             return Err(Problem::new(Code::Gone, "The snippet has expired."));
         }
-        Ok(Found { statement })
+        let envelopes = self.store.sealed_keys(snippet.seq, user)?;
+        Ok(Found { statement, envelopes, received_at: snippet.received_at })
     }
 
     /// By its author, an owner or an admin (`forbidden`); it need not be for them. As often as they like.
     async fn delete(&self, asked: Delete) -> Result<(), Problem> {
-        let (team, reader) = self.member(asked.asker)?;
+        let team = self.member(asked.asker)?;
+        let user = asked.asker.user;
         let snippet = self.store.snippet(asked.snippet)?.ok_or_else(Problem::not_found)?;
-        let role = team.member(asked.asker.user)?.role;
-        if snippet.author != asked.asker.user && role < Role::Admin {
-            return Err(if self.store.is_for(&snippet, reader)? {
-                Problem::new(Code::Forbidden, "A snippet is deleted by its author, an owner or an admin.")
+        if snippet.author != user && team.member(user)?.role < Role::Admin {
+            return Err(if self.store.is_for(&snippet, user)? {
+                Problem::new(Code::Forbidden, "Only its author, an owner or an admin deletes a snippet: ask one of them.")
             } else {
                 Problem::not_found()
             });
@@ -354,11 +403,16 @@ impl Team {
     }
 
     fn list(&self, asked: &List) -> Result<api::SnippetPage, Problem> {
-        let (_, reader) = self.member(asked.asker)?;
+        self.member(asked.asker)?;
         let before = asked.cursor.as_deref().map_or(Ok(MAX_INTEGER), position)?;
-        let mut page = self.store.list(reader, before, asked.limit.saturating_add(1), now())?;
-        let more = page.len() > asked.limit;
-        page.truncate(asked.limit);
+        let mut page = self.store.list(asked.asker.user, before, asked.limit.saturating_add(1), now())?;
+        let size = |listed: &api::ListedSnippet| {
+            let envelopes = listed.envelopes.len().saturating_mul(ENVELOPE_BYTES);
+            listed.statement.len().saturating_add(envelopes)
+        };
+        let end = asked.limit.min(fitting(page.iter().map(|(_, listed)| size(listed))));
+        let more = page.len() > end;
+        page.truncate(end);
         let next = page.last().filter(|_| more).map(|(seq, _)| cursor(*seq));
         Ok(api::SnippetPage { snippets: page.into_iter().map(|(_, listed)| listed).collect(), next })
     }
@@ -398,7 +452,7 @@ impl Team {
             let next = (entries.len() == PAGE).then_some(after);
             let mut items = Vec::new();
             for entry in entries {
-                if concerns(&entry.jws, asked.asker.user)? {
+                if concerns(&entry.jws, asked.user)? {
                     items.push(serde_json::to_string(&entry)?);
                 }
             }
@@ -412,14 +466,15 @@ impl Team {
         Ok(OwnPage { items: page.into_iter().map(|own| own.json).collect(), next })
     }
 
-    /// 1. Nothing is decided while the asker is about to become a member, or while D1 may yet hear of the team: come back.
-    /// 2. A team in which nobody else is, under whichever identity the asker is, goes with everything.
-    /// 3. Who is in it with others stays in it (`conflict`).
+    /// 1. Nothing is decided while the user is about to become a member, or while D1 may yet hear of the team: come back.
+    /// 2. A team in which nobody else is a member goes with everything.
+    /// 3. Who is in it with others, or waits to be confirmed, is not deleted before they have left (`conflict`). Who is
+    ///    erased stays in it: membership changes by signed entries alone.
     /// 4. Of anybody else the snippets go, and what is kept for them alone. The log stays.
     async fn forget(&self, asked: Forget) -> Result<Fate, Problem> {
-        let Forget { asker, devices, dry } = asked;
+        let Forget { user, devices, how } = asked;
         // 1
-        if self.joining.borrow().contains(&asker.user) || self.projecting.get() > 0 {
+        if self.joining.borrow().contains(&user) || self.projecting.get() > 0 {
             return Err(come_back("somebody joins, or D1 is being told"));
         }
         let Some(team) = self.team()? else {
@@ -428,29 +483,45 @@ impl Team {
             }
             return Ok(Fate::Erased);
         };
-        if !team.everyone().contains(&asker.user) {
+        if !team.everyone().contains(&user) {
             return Ok(Fate::Stranger);
         }
         // 2
-        if team.members().keys().all(|user| *user == asker.user) {
-            if !dry {
+        let is_member = team.members().contains_key(&user);
+        if is_member && team.members().len() == 1 {
+            if how != Forgetting::LookOnly {
                 self.begin_to_erase(team.team())?;
                 self.with_alarm(self.erase_team()).await;
             }
             return Ok(Fate::Erased);
         }
         // 3
-        if is_member(&team, asker) {
-            let detail = "You are in a team with others. Leave each such team first (where you are its only owner, make \
-                          somebody else an owner before), then delete the account.";
+        if how != Forgetting::Erased && (is_member || is_pending(&team, user)) {
+            let detail = "You are in a team with others, or wait to be confirmed in one. Leave each such team first (where \
+                          you are its only owner, make somebody else an owner before), then delete yourself.";
             return Err(Problem::new(Code::Conflict, detail));
         }
         // 4
-        if !dry {
-            let erasures = self.store.forget(asker.user, &devices)?;
+        if how != Forgetting::LookOnly {
+            let erasures = self.store.forget(user, &devices)?;
             self.with_alarm(self.erase(erasures)).await;
         }
         Ok(Fate::Named)
+    }
+
+    /// Deletes the team, for an owner. As often as they like: of one that is gone nothing is left to be decided.
+    async fn disband(&self, asker: Asker) -> Result<(), Problem> {
+        if !self.joining.borrow().is_empty() || self.projecting.get() > 0 {
+            return Err(come_back("somebody joins, or D1 is being told"));
+        }
+        if let Some(team) = self.team()? {
+            if self.member(asker)?.member(asker.user)?.role < Role::Owner {
+                return Err(Problem::new(Code::Forbidden, "Only an owner deletes a team: ask one of them, or leave it."));
+            }
+            self.begin_to_erase(team.team())?;
+        }
+        self.with_alarm(self.erase_team()).await;
+        Ok(())
     }
 }
 
@@ -521,7 +592,8 @@ impl Team {
         Ok(())
     }
 
-    /// Makes everything vanish that R2 has of a team that was erased, also what no index knows, and then the note of it.
+    /// Makes everything vanish that R2 has of a team that was erased, also what no index knows, and what D1 has; and then
+    /// the note of it.
     async fn erase_team(&self) {
         let outcome: Result<(), Problem> = async {
             while let Some(team) = self.store.erased_team()? {
@@ -530,7 +602,10 @@ impl Team {
                 let keys: Vec<String> = found.objects().iter().map(Object::key).collect();
                 if !keys.is_empty() {
                     self.bucket()?.delete_multiple(keys).await?;
-                } else if self.erasures_begun.get() == begun {
+                    continue;
+                }
+                Db::open(&self.env)?.forget_team(team).await?;
+                if self.erasures_begun.get() == begun {
                     self.storage.delete_all().await?;
                     break;
                 }
@@ -560,30 +635,28 @@ impl Team {
     }
 
     /// The team, for a member. The projection in D1, by which the Worker let them through, may be behind.
-    fn member(&self, asker: Asker) -> Result<(Rc<TeamState>, Reader), Problem> {
+    fn member(&self, asker: Asker) -> Result<Rc<TeamState>, Problem> {
         let team = self.team()?.ok_or_else(Problem::not_found)?;
-        let member = team.members().get(&asker.user).filter(|member| member.identity == asker.identity);
-        let since_epoch = member.ok_or_else(Problem::not_found)?.since_epoch;
-        Ok((team, Reader { user: asker.user, identity: asker.identity, since_epoch }))
+        if team.members().contains_key(&asker.user) { Ok(team) } else { Err(Problem::not_found()) }
     }
 
-    /// The team, for a member or for who holds an invitation and proves it (section 6).
+    /// The team, for a member, for who waits to be confirmed, or for who holds an invitation and proves it (section 6).
     ///
     /// Who proves nothing must not learn that the team exists (`not-found`). Who holds an invitation that is over may
     /// (`gone`).
     async fn open_to(&self, asker: Asker, invite: Option<&str>) -> Result<Rc<TeamState>, Problem> {
         let team = self.team()?.ok_or_else(Problem::not_found)?;
-        if is_member(&team, asker) {
+        if team.members().contains_key(&asker.user) || is_pending(&team, asker.user) {
             return Ok(team);
         }
         let proof = Unverified::<InviteProof>::parse(invite.ok_or_else(Problem::not_found)?);
         let proof = proof.map_err(|_| Problem::not_found())?;
         let said = proof.payload();
-        if said.team != team.team() || said.user != asker.user || said.identity != asker.identity {
+        if said.team != team.team() || said.user != asker.user {
             return Err(Problem::not_found());
         }
         let key = self.store.invitation(said.invite)?.ok_or_else(Problem::not_found)?;
-        let proof = crypto::verify(proof, &key).await.map_err(|problem| match problem.refusal.code {
+        let proof = proof.verify(&key, &WebCrypto).await.map_err(|problem| match problem.refusal.code {
             Code::BadSignature => Problem::not_found(),
             _ => problem,
         })?;
@@ -591,6 +664,15 @@ impl Team {
         let team = self.team()?.ok_or_else(Problem::not_found)?;
         team.admit_reader(&proof, now())?;
         Ok(team)
+    }
+
+    /// Sees to it, once in this instance, that the storage has this release's form.
+    fn bring_forward(&self) -> worker::Result<()> {
+        if !self.is_current.get() {
+            self.store.bring_forward()?;
+            self.is_current.set(true);
+        }
+        Ok(())
     }
 }
 
@@ -618,57 +700,58 @@ fn by(asker: Asker, entries: &[String]) -> Result<Vec<Unverified<TeamEntry>>, Pr
             if entry.payload().user == asker.user && entry.kid() == asker.device.0 {
                 Ok(entry)
             } else {
-                Err(Problem::new(Code::Forbidden, "Every entry is by the caller, signed by the session's device."))
+                Err(Problem::new(Code::Forbidden, "Every entry names the caller as its author, and is signed by the device that is signed in."))
             }
         })
         .collect()
 }
 
-/// Verifies entries and the proofs in them. A proof whose invitation is not open stays unverified: that is what it will be
-/// refused for.
-async fn verify(
-    entries: Vec<Unverified<TeamEntry>>,
-    key: &PublicKey,
-    team: Option<&TeamState>,
-) -> Result<Vec<CommitEntry>, Problem> {
-    let mut verified = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let proof = match (&entry.payload().event, team) {
-            (TeamEvent::MemberJoined { invite, proof, .. }, Some(team)) => {
-                let proof = Unverified::<InviteProof>::parse(proof)?;
-                match invite_key(team, *invite, now()) {
-                    Some(key) => Some(crypto::verify(proof, &key).await?),
-                    None => None,
-                }
-            }
-            _ => None,
-        };
-        verified.push(CommitEntry { entry: crypto::verify(entry, key).await?, proof });
-    }
-    Ok(verified)
+/// Something that says where in a log it stands.
+trait Stated {
+    fn position(&self) -> Head;
 }
 
-fn invite_key(team: &TeamState, invite: InviteId, now: Time) -> Option<PublicKey> {
-    team.open_invites(now).find(|(id, _)| *id == invite).map(|(_, open)| open.key)
+impl Stated for Unverified<TeamEntry> {
+    fn position(&self) -> Head {
+        Head { seq: self.payload().seq, hash: self.hash() }
+    }
 }
+
+impl Stated for Verified<TeamEntry> {
+    fn position(&self) -> Head {
+        Head { seq: self.payload().seq, hash: self.hash() }
+    }
+}
+
+/// How many of these fit on a page, by their lengths in bytes: at least one.
+fn fitting(lengths: impl Iterator<Item = usize>) -> usize {
+    let mut sum = 0_usize;
+    let fits = lengths.take_while(|length| {
+        sum = sum.saturating_add(*length);
+        sum <= PAGE_BYTES
+    });
+    fits.count().max(1)
+}
+
+/// Bytes of an envelope as JSON, about.
+const ENVELOPE_BYTES: usize = 350;
 
 /// Whether an entry is by a user or about them.
 fn concerns(entry: &str, user: UserId) -> Result<bool, Problem> {
     let entry = Unverified::<TeamEntry>::parse(entry)?;
     let said = entry.payload();
     let about = match &said.event {
-        TeamEvent::MemberRemoved { user } | TeamEvent::RoleChanged { user, .. } => Some(*user),
+        TeamEvent::MemberConfirmed { user }
+        | TeamEvent::MemberRemoved { user }
+        | TeamEvent::RoleChanged { user, .. }
+        | TeamEvent::InviteCreated { user: Some(user), .. } => Some(*user),
         _ => None,
     };
     Ok(said.user == user || about == Some(user))
 }
 
-fn is_member(team: &TeamState, asker: Asker) -> bool {
-    team.members().get(&asker.user).is_some_and(|member| member.identity == asker.identity)
-}
-
-fn joins(entries: &[CommitEntry]) -> bool {
-    entries.first().is_some_and(|first| matches!(first.entry.payload().event, TeamEvent::MemberJoined { .. }))
+fn is_pending(team: &TeamState, user: UserId) -> bool {
+    team.pending(now()).any(|(pending, _)| pending == user)
 }
 
 fn committed(team: &TeamState) -> api::Committed {
@@ -681,9 +764,13 @@ fn epoch(team: &TeamState) -> u64 {
 
 fn projection(team: &TeamState) -> Projection {
     let members = team.members().iter();
-    let members =
-        members.map(|(user, member)| ProjectedMember { user: *user, identity: member.identity, role: member.role });
-    Projection { team: team.team(), seq: team.head().seq, epoch: epoch(team), members: members.collect() }
+    let members = members.map(|(user, member)| ProjectedMember { user: *user, role: member.role, pending_until: None });
+    let pending = team.pending(team.received_at());
+    let pending = pending.map(|(user, pending)| {
+        let until = pending.asked_at.plus(PENDING_SECONDS);
+        ProjectedMember { user, role: pending.role, pending_until: Some(until) }
+    });
+    Projection { team: team.team(), seq: team.head().seq, epoch: epoch(team), members: members.chain(pending).collect() }
 }
 
 /// Reads the members' user-log heads as D1 wrote them.
@@ -699,6 +786,10 @@ fn cursor(position: u64) -> String {
 
 fn position(cursor: &str) -> Result<u64, Problem> {
     Ok(u64::from_be_bytes(b64u::decode_array(cursor)?))
+}
+
+fn stale() -> Problem {
+    Problem::new(Code::StaleLog, "The commit does not continue the team log: read it again, rebuild, retry.")
 }
 
 fn deleted() -> Problem {
@@ -727,6 +818,13 @@ fn log(operation: &str, problem: &Problem) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_ends_before_it_is_too_large_and_has_at_least_one_item() {
+        assert_eq!(fitting([PAGE_BYTES + 1, 1].into_iter()), 1);
+        assert_eq!(fitting([PAGE_BYTES - 1, 1, 1].into_iter()), 2);
+        assert_eq!(fitting([1, 1, 1].into_iter()), 3);
+    }
 
     #[test]
     fn a_cursor_leads_back_to_its_position() {

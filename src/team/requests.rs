@@ -5,8 +5,7 @@
 //! established: who asks ([`Asker`]), and what D1 and R2 said a moment ago. What the object decides, it decides from
 //! these, its own state, and the statements.
 
-use osmynt_core::teamlog::{Policy, Role};
-use osmynt_core::{Code, DeviceId, Hash, Head, PublicKey, Refusal, SnippetId, TeamId, Time, UserId, api};
+use osmynt_core::{Code, DeviceId, Envelope, PublicKey, Refusal, SnippetId, TeamId, Time, UserId, api};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
@@ -25,11 +24,10 @@ pub(crate) trait Operation: Serialize + DeserializeOwned {
     type Answer: Serialize + DeserializeOwned;
 }
 
-/// Who asks: the user and device of an active session, and the identity of that user at this moment.
+/// Who asks: the device of an open session, and the user in whose log it is active.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Asker {
     pub(crate) user: UserId,
-    pub(crate) identity: Hash,
     pub(crate) device: DeviceId,
 }
 
@@ -37,7 +35,7 @@ macro_rules! operation {
     ($($(#[$doc:meta])* $name:ident($path:literal) -> $answer:ty { $($(#[$field:meta])* $member:ident: $type:ty,)* })*) => {$(
         $(#[$doc])*
         #[derive(Debug, Serialize, Deserialize)]
-        pub(crate) struct $name { pub(crate) asker: Asker, $($(#[$field])* pub(crate) $member: $type,)* }
+        pub(crate) struct $name { $($(#[$field])* pub(crate) $member: $type,)* }
 
         impl Operation for $name {
             const NAME: &'static str = $path;
@@ -49,6 +47,8 @@ macro_rules! operation {
 operation! {
     /// Appends a commit to the log, or founds the team with it.
     Commit("commit") -> api::Committed {
+        /// Who asks.
+        asker: Asker,
         /// The asker's signing key, which every entry must be signed with.
         key: PublicKey,
         /// Whether this is to be the log's beginning.
@@ -59,38 +59,40 @@ operation! {
 
     /// Reads a page of the log.
     ReadLog("log") -> api::TeamLog {
-        /// The header `Osmynt-Invite`: an `osmynt-invite+jws`, for who is not a member yet.
+        /// Who asks.
+        asker: Asker,
+        /// The header `Osmynt-Invite`: an `osmynt-invite+jws`, for those who are neither members nor pending.
         invite: Option<String>,
         /// Position of the first entry wanted.
         from: u64,
     }
 
-    /// Reads who is or ever was a member.
+    /// Reads who is or ever was a member or pending.
     ReadEveryone("everyone") -> Everyone {
+        /// Who asks.
+        asker: Asker,
         /// As in [`ReadLog`].
         invite: Option<String>,
         /// Where the last page ended.
         after: Option<UserId>,
     }
 
-    /// Reads what the team is now.
-    Describe("describe") -> Description {
-        /// The members' user-log heads as D1 gave them: see [`Admit`].
-        heads: String,
-    }
-
     /// Reads the team keys sealed to the asker's device.
     ReadEnvelopes("envelopes") -> api::MyEnvelopes {
+        /// Who asks.
+        asker: Asker,
         /// The first epoch wanted.
         from: u64,
     }
 
     /// Decides on a snippet whose ciphertext is in R2 by now.
     Admit("admit") -> Admitted {
-        /// The asker's signing key, with which the Worker has verified the statement.
-        key: PublicKey,
-        /// The verified `osmynt-snippet+jws`.
+        /// Who asks.
+        asker: Asker,
+        /// The `osmynt-snippet+jws`, which the Worker has verified.
         statement: String,
+        /// The envelopes that came with it, whose hash the statement signs.
+        envelopes: Vec<Envelope>,
         /// The members' user-log heads: a JSON array of [`UserHead`](osmynt_core::teamlog::UserHead), as D1 made it when the
         /// caller was authenticated.
         heads: String,
@@ -98,43 +100,70 @@ operation! {
         created: bool,
     }
 
-    /// Reads the statement of a snippet.
+    /// Reads a snippet, but for its ciphertext.
     Find("find") -> Found {
+        /// Who asks.
+        asker: Asker,
         /// Which.
         snippet: SnippetId,
     }
 
     /// Deletes a snippet.
     Delete("delete") -> () {
+        /// Who asks.
+        asker: Asker,
         /// Which.
         snippet: SnippetId,
     }
 
     /// Lists snippets, newest first.
     List("list") -> api::SnippetPage {
+        /// Who asks.
+        asker: Asker,
         /// Where the last page ended.
         cursor: Option<String>,
         /// How many at most.
         limit: usize,
     }
 
-    /// Reads a page of what the team keeps of the asker, member or not.
+    /// Deletes the team with all that is in it, for an owner (`forbidden`).
+    Disband("disband") -> () {
+        /// Who asks.
+        asker: Asker,
+    }
+
+    /// Reads a page of what the team keeps of a user, member or not.
     ReadOwn("own") -> OwnPage {
+        /// Of whom.
+        user: UserId,
         /// What of it.
         part: Part,
-        /// Every device that is or was the asker's.
+        /// Every device that is or was theirs.
         devices: Vec<DeviceId>,
         /// Where the last page ended.
         from: u64,
     }
 
-    /// Forgets the asker, whose account is about to be deleted. `conflict` while they are in the team with others.
+    /// Forgets a user who is about to be deleted (`conflict` while they are in the team with others) or erased.
     Forget("forget") -> Fate {
-        /// Every device that is or was the asker's.
+        /// Whom.
+        user: UserId,
+        /// Every device that is or was theirs.
         devices: Vec<DeviceId>,
-        /// Only say what would happen.
-        dry: bool,
+        /// How far.
+        how: Forgetting,
     }
+}
+
+/// How far a user is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Forgetting {
+    /// Only say what deleting them would come to.
+    LookOnly,
+    /// They are deleted.
+    Deleted,
+    /// They are erased: where others are in the team they stay in it.
+    Erased,
 }
 
 /// What a team keeps of a user.
@@ -164,9 +193,9 @@ pub(crate) struct OwnPage {
 pub(crate) enum Fate {
     /// Nobody else was in it, so it is no more.
     Erased,
-    /// It goes on, and names the asker in its log.
+    /// It goes on, and names the user in its log.
     Named,
-    /// The asker never was in it.
+    /// The user never was in it.
     Stranger,
 }
 
@@ -177,18 +206,6 @@ pub(crate) struct Everyone {
     pub(crate) users: Vec<UserId>,
     /// What to ask for next (`after`), if there is more.
     pub(crate) next: Option<UserId>,
-}
-
-/// The answer to [`Describe`].
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Description {
-    pub(crate) head: Head,
-    pub(crate) epoch: u64,
-    pub(crate) stale: bool,
-    pub(crate) policy: Policy,
-    /// Ascending by user.
-    pub(crate) members: Vec<(UserId, Hash, Role)>,
-    pub(crate) invites: Vec<api::OpenInvite>,
 }
 
 /// The answer to [`Admit`].
@@ -204,6 +221,10 @@ pub(crate) struct Admitted {
 pub(crate) struct Found {
     /// The `osmynt-snippet+jws`.
     pub(crate) statement: String,
+    /// Those of its envelopes that are for the asker's user.
+    pub(crate) envelopes: Vec<Envelope>,
+    /// When it was admitted.
+    pub(crate) received_at: Time,
 }
 
 /// Asks a team and reads the answer.
