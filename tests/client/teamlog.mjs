@@ -23,6 +23,8 @@ export class TeamLog {
   pending = new Map();
   /** By id: `{ id, key, role, exp, uses, used, closed, by, user, seq }`. */
   invites = new Map();
+  /** The user-log `seq` that a rotation named last for somebody who was a member once, by user. */
+  former = new Map();
   /** The `seq` of the entry that barred somebody last, by user. */
   barred = new Map();
   /** `{ number, seq, commitment, profile, receivedAt, user, device }` of the latest rotation. */
@@ -51,6 +53,7 @@ export class TeamLog {
       pending: new Map(this.pending),
       invites: new Map(this.invites),
       barred: new Map(this.barred),
+      former: new Map(this.former),
       everyone: new Set(this.everyone),
       past: [...this.past],
     });
@@ -95,7 +98,8 @@ export class TeamLog {
     const log = entry.directory.get(user);
     require(log?.speaksAt(entry.kid, entry.receivedAt), "forbidden", "the device does not speak for the author");
     const device = log.devices.get(entry.kid);
-    const wasRevoked = device.revoked !== null && member?.named != null && device.revoked <= member.named.seq;
+    const named = member?.named?.seq ?? this.former.get(user) ?? -1;
+    const wasRevoked = device.revoked !== null && device.revoked <= named;
     require(!wasRevoked, "forbidden", "a revoked device");
     await verify(entry, device.jwk);
   }
@@ -178,6 +182,13 @@ export class TeamLog {
     this.due = device;
   }
 
+  /** Takes somebody out who was a member. */
+  drop(user) {
+    const { named } = this.roster.get(user);
+    if (named !== null) this.former.set(user, Math.max(named.seq, this.former.get(user) ?? 0));
+    this.roster.delete(user);
+  }
+
   requireRole(entry, least) {
     const { role } = this.roster.get(entry.payload.user);
     require(rank(role) >= rank(least), "forbidden", `${entry.payload.event.type} is not for the role ${role}`);
@@ -258,7 +269,7 @@ const EVENTS = {
     } else {
       // So the last owner stays: only an owner removes owners, and nobody themselves.
       require(own === "owner" || member.role === "member", "forbidden", "an admin removes plain members only");
-      log.roster.delete(user);
+      log.drop(user);
       log.due = entry.kid;
     }
     log.bar(waiting ?? member, entry.payload.seq);
@@ -269,7 +280,7 @@ const EVENTS = {
     require(!log.isLastOwner(user), "conflict", "the last owner stays");
     log.close(({ by }) => by === user);
     if (!log.pending.delete(user)) {
-      log.roster.delete(user);
+      log.drop(user);
       log.left = true;
     }
   },
@@ -302,9 +313,9 @@ const EVENTS = {
     const named = members.map((user, index) => {
       const seq = seqs[index];
       const { entries } = directory.get(user);
-      const before = log.roster.get(user).named;
+      const before = log.roster.get(user).named?.seq ?? log.former.get(user) ?? 0;
       require(seq < entries.length, "coverage-mismatch", "a head that is not in the user's log");
-      require(before === null || seq >= before.seq, "coverage-mismatch", "a head that is older than the one named before");
+      require(seq >= before, "coverage-mismatch", "a head that is older than the one named before");
       const wasReplaced = seq + 1 < entries.length && entries[seq + 1].receivedAt < receivedAt - CLOCK_SKEW;
       require(!wasReplaced, "coverage-mismatch", "a head that was followed by another long before");
       return { user, seq, hash: entries[seq].hash };
