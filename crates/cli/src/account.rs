@@ -41,9 +41,10 @@ pub(crate) fn warn(client: &Client, out: Output) -> Result<()> {
     Ok(())
 }
 
-fn pending(erasure: &Erasure) -> String {
+/// The warning about it.
+pub(crate) fn pending(erasure: &Erasure) -> String {
     format!(
-        "somebody signed in to your account asked to erase you, and it is done on {}: all that you shared and your own \
+        "somebody signed in to your account asked to erase you. On {} all that you shared is erased, and your own \
          teams. If that was not you: osmynt account keep",
         day(erasure.due_at)
     )

@@ -61,7 +61,7 @@ fn confirm(snippet: &Snippet, id: &str, files: &[Done], out: Output) -> Result<(
             } else {
                 "nothing by its author was ever shown here before"
             };
-            Err(Failure::refused(format!("{} is not applied: {why}", described(snippet, id)))
+            Err(Failure::refused(format!("{}, is not applied: {why}", described(snippet, id)))
                 .next(format!("Look at it: osmynt open {id}\nTo apply it without being asked, use --yes.")))
         }
         Some(answer) if matches!(answer.to_lowercase().as_str(), "y" | "yes") => Ok(()),

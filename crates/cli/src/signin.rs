@@ -1,9 +1,8 @@
 //! `login` and `whoami`.
 
 use crate::{
-    account::{day, erasure_of, warn},
+    account::{day, erasure_of, pending, warn},
     args::Login,
-    client,
     failure::{Failure, Result},
     output::{Output, Paint, span, table, waiting},
     sessions::confirm,
@@ -123,18 +122,19 @@ fn start_over(client: &mut Client, other: &OtherUser, yes: bool, out: Output) ->
 
 /// What starting over leaves behind, as the service tells.
 fn explained(other: &OtherUser) -> String {
-    let (devices, they) = match other.devices {
-        0 => ("no active device".to_owned(), "They stay"),
-        1 => ("1 active device".into(), "They and the device stay"),
-        several => (format!("{several} active devices"), "They and the devices stay"),
+    let devices = match other.devices {
+        0 => "no active device".to_owned(),
+        1 => "1 active device, which goes on as it is".into(),
+        several => format!("{several} active devices, which go on as they are"),
     };
     let mut text = format!(
-        "Starting over makes this device a new user of your account. Until now you were user\n{}, with {devices}. {they}\n\
-         as they are, and nothing is deleted on any machine. What was shared before cannot be opened here.\n",
+        "Starting over makes this device a new user of your account.\n\n\
+         Your former user {} stays, with {devices}.\n\
+         Nothing is deleted on any machine. What was shared before cannot be opened on this device.\n",
         other.user
     );
     if !other.teams.is_empty() {
-        text.push_str("\nYou would no longer be in these teams, unless they invite you again:\n\n");
+        text.push_str("\nThe new user is in none of your teams, unless they invite you again:\n\n");
         let row = |team: &OtherTeam| {
             let role = team.role.map_or("waiting", role_word).to_owned();
             vec![format!("  team {}", shortened(&team.team)), role, left_behind(team, other.devices).into()]
@@ -180,11 +180,15 @@ fn show(handshake: &Handshake, out: Output) -> Result<()> {
 
 /// Shows who is signed in.
 pub(crate) fn whoami(out: Output) -> Result<()> {
-    let client = client(out)?;
+    // Asks for all that other commands warn of.
+    let client = Client::open(Home::find()?, waiting)?;
     let me = {
         let _progress = out.progress("Asking the service");
         client.me()?
     };
+    if let Some(erasure) = me.erasures.iter().find(|erasure| Some(erasure.user) == me.user) {
+        out.note(&pending(erasure));
+    }
     let server = client.profile().server.to_string();
     let value = json!({
         "account": me.account.to_string(),
@@ -212,7 +216,6 @@ fn about(me: &Me, server: &str, paint: Paint) -> String {
         }
         None => writeln!(text, "{}", paint.warning("This device can neither share nor open: see `osmynt login`.")),
     };
-    // Its own is a warning with every command.
     for erasure in me.erasures.iter().filter(|erasure| Some(erasure.user) != me.user) {
         let _ = writeln!(
             text,

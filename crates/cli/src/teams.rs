@@ -474,8 +474,9 @@ fn farewell(team: &Team) -> String {
     let others = team.members.iter().filter(|member| !member.me).count();
     let whom = if others == 0 { String::new() } else { format!(", for you and {}", counted(others, "other member")) };
     format!(
-        "This deletes the team {name} with all that is in it{whom}, for good.\n\
-         What somebody opened or saved stays with them.\n\nTo delete it, type its name, {name}:"
+        "This deletes the team {} with all that is in it{whom}, for good.\n\
+         What somebody opened or saved stays with them.\n\nTo delete it, type its name, {name}:",
+        said(&team.name)
     )
 }
 
