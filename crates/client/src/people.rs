@@ -132,7 +132,7 @@ impl Doubt {
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Changed { before } => write!(f, "known here as @{before} of another GitHub account or name"),
+            Self::Changed { before } => write!(f, "the name has changed; before it was @{before}"),
             Self::Shared => f.write_str("another member has or had this name"),
             Self::Unopened => f.write_str("the service shows no name that they have signed"),
         }

@@ -6,6 +6,7 @@
 
 pub mod home;
 pub mod service;
+pub mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +23,8 @@ use osmynt_core::teamlog::{Policy, TeamEvent};
 use osmynt_core::userlog::UserEvent;
 use osmynt_core::{Bytes, Envelope, Hash, Head, InviteId, Window};
 
-pub const START: Time = Time(1_800_000_000);
+/// Long ago, so that nothing is received in the future.
+pub const START: Time = Time(1_700_000_000);
 /// A reading that is the first, long after all that the tests do.
 pub const ANY_TIME: Window = Window { read_at: None, now: Time(4_000_000_000) };
 
@@ -55,16 +57,16 @@ impl Human {
         let user = UserId(hash_of(&first));
         let log = vec![LoggedEntry { jws: first, received_at: START }];
         let mut human = Self { user, keys, log, prekeys: Vec::new(), name: None };
-        human.sign_name(u64::from(number), &format!("human-{number}"));
+        human.sign_name(u64::from(number), &format!("human-{number}"), START);
         human.prekeys = vec![human.prekey_statement(&human.keys)];
         human
     }
 
     /// Says what the human is called, and shows it.
-    pub fn sign_name(&mut self, id: u64, login: &str) {
+    pub fn sign_name(&mut self, id: u64, login: &str, at: Time) {
         let name = Name { provider: Provider::GitHub, id, login: login.to_owned(), salt: Bytes([9; 32]) };
         let commitment = name.commitment(self.user);
-        self.append(&self.keys.signer.clone(), UserEvent::NameSigned { commitment });
+        self.append_at(&self.keys.signer.clone(), UserEvent::NameSigned { commitment }, at);
         self.name = Some(name);
     }
 
@@ -207,14 +209,18 @@ impl World {
 
     /// A snippet for the team, or for some of it.
     pub fn share(&self, by: &Human, to: Option<&[&Human]>, humans: &[&Human]) -> (SnippetId, Vec<u8>) {
+        (snippet_id(1), self.share_as(by, to, humans, snippet_id(1)))
+    }
+
+    /// The same, under an id of its own.
+    pub fn share_as(&self, by: &Human, to: Option<&[&Human]>, humans: &[&Human], snippet: SnippetId) -> Vec<u8> {
         let view = self.view(humans);
         let users: BTreeSet<UserId> = to.unwrap_or_default().iter().map(|human| human.user).collect();
         let epoch = view.state().epoch().unwrap().number;
         let to = if to.is_some() { To::Members(&users) } else { To::Team(self.keys[&epoch].clone()) };
-        let snippet = snippet_id(1);
         let author = share::Author { user: by.user, signer: &by.keys.signer, now: self.now };
         let random = random(&format!("{} snippet", self.seed));
-        (snippet, share::build(&view, &people(humans), snippet, &draft(), &to, &author, random).unwrap())
+        share::build(&view, &people(humans), snippet, &draft(), &to, &author, random).unwrap()
     }
 }
 

@@ -19,12 +19,14 @@ pub struct Received {
     /// With the query.
     pub path: String,
     head: String,
+    /// As text.
     pub body: String,
+    pub bytes: Vec<u8>,
 }
 
 impl Service {
     /// Each request in a thread of its own. An empty answer is none: the connection ends.
-    pub fn start(answer: impl Fn(&Received) -> String + Send + Sync + 'static) -> Self {
+    pub fn start<T: AsRef<[u8]>>(answer: impl Fn(&Received) -> T + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -36,7 +38,7 @@ impl Service {
                     let mut stream = stream.unwrap();
                     let request = Received::read(&stream);
                     kept.lock().unwrap().push(request.clone());
-                    stream.write_all(answer(&request).as_bytes()).unwrap();
+                    stream.write_all(answer(&request).as_ref()).unwrap();
                 });
             }
         });
@@ -78,11 +80,12 @@ impl Received {
         }
         let mut words = head.split(' ').map(str::to_owned);
         let (method, path) = (words.next().unwrap(), words.next().unwrap());
-        let mut received = Self { method, path, head, body: String::new() };
+        let mut received = Self { method, path, head, body: String::new(), bytes: Vec::new() };
         let length = received.header("content-length").map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
-        received.body = String::from_utf8(body).unwrap();
+        received.body = String::from_utf8_lossy(&body).into_owned();
+        received.bytes = body;
         received
     }
 }
