@@ -224,6 +224,11 @@ impl Form {
     }
 }
 
+/// The time. The Workers clock, which counts milliseconds, stands still but for I/O.
+pub(crate) fn now() -> Time {
+    Time(Date::now().as_millis() / 1000)
+}
+
 /// The answer to any request. Writes one line to the log, without anything that tells who called or for what.
 pub(crate) async fn serve(request: Request, env: Env) -> worker::Result<Response> {
     let started = Date::now().as_millis();
@@ -260,7 +265,6 @@ pub(crate) async fn serve(request: Request, env: Env) -> worker::Result<Response
 async fn run(route: &Route, params: Params, request: Request, env: Env, now: u64) -> Result<Response, Problem> {
     let config = Config::from_env(&env)?;
     let url = request.url()?;
-    // The Workers clock counts milliseconds.
     let call = Call { request, env, config, now: Time(now / 1000), url, params };
     match &route.access {
         Page(handler) | Anybody(handler) => {

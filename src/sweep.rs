@@ -1,15 +1,15 @@
 //! What happens by the clock: rows that time has made worthless are removed, and erasures that are due are carried out.
 
-use osmynt_core::Time;
-use worker::{Date, Env, console_error, console_log};
+use worker::{Env, console_error, console_log};
 
 use crate::account;
 use crate::db::Db;
 use crate::problem::Problem;
+use crate::routes::now;
 
 /// Called by the schedule in wrangler.toml.
 pub(crate) async fn run(env: &Env) {
-    let now = Time(Date::now().as_millis() / 1000);
+    let now = now();
     report("rows", async { Db::open(env)?.sweep(now).await }.await);
     match async { Db::open(env)?.due_erasures(now).await }.await {
         // One that fails stays due, and is not in the way of the others.

@@ -67,15 +67,13 @@ impl Db {
                 "SELECT a.github_id, a.login, a.name, a.avatar_url, u.id AS user, u.log_seq, u.log_hash,
                     EXISTS (SELECT 1 FROM teams WHERE id = ?6) AS team_exists,
                     m.team IS NOT NULL AS in_team, m.pending_until IS NOT NULL AS pending,
-                    CASE WHEN m.team IS NOT NULL AND m.pending_until IS NULL AND ?7 THEN (
-                      SELECT json_group_array(json_object('user', o.id, 'seq', o.log_seq, 'hash', o.log_hash))
-                      FROM team_members t JOIN users o ON o.id = t.user WHERE t.team = ?6 AND t.pending_until IS NULL
-                    ) END AS heads
+                    CASE WHEN m.team IS NOT NULL AND m.pending_until IS NULL AND ?7 THEN ({}) END AS heads
              FROM (SELECT s.account, d.user {OPEN_SESSION}) s
              JOIN accounts a ON a.id = s.account
              LEFT JOIN users u ON u.id = s.user
              LEFT JOIN team_members m
-               ON m.team = ?6 AND m.user = s.user AND (m.pending_until IS NULL OR m.pending_until >= ?4)"
+               ON m.team = ?6 AND m.user = s.user AND (m.pending_until IS NULL OR m.pending_until >= ?4)",
+                heads_of("?6")
             ),
             id,
             account,
@@ -105,6 +103,15 @@ const OPEN_SESSION: &str = "
 FROM sessions s JOIN devices d ON d.device = s.device AND d.account = s.account
 WHERE s.id = ?1 AND s.account = ?2 AND s.device = ?3 AND s.expires_at > ?4 AND s.generation = ?5
   AND s.ended_at IS NULL AND d.revoked_seq IS NULL";
+
+/// Where the user logs stand of the members of the team that is a parameter: JSON, an array of
+/// [`osmynt_core::teamlog::UserHead`].
+fn heads_of(team: &str) -> String {
+    format!(
+        "SELECT json_group_array(json_object('user', o.id, 'seq', o.log_seq, 'hash', o.log_hash))
+         FROM team_members t JOIN users o ON o.id = t.user WHERE t.team = {team} AND t.pending_until IS NULL"
+    )
+}
 
 /// What a token says of its session.
 #[derive(Clone, Copy)]

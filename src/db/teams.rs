@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use worker::query;
 
 use super::account::UNNAMED;
-use super::{Db, LogRow, all, rows};
+use super::{Db, LogRow, all, first, heads_of, rows};
 use crate::problem::Problem;
 
 impl Db {
@@ -28,6 +28,16 @@ impl Db {
         )?;
         let team = |Row { team, pending }| api::MyTeam { team, pending: pending == 1 };
         Ok(all(&statement).await?.into_iter().map(team).collect())
+    }
+
+    /// JSON: where the user logs of a team's members stand, an array of [`osmynt_core::teamlog::UserHead`].
+    pub(crate) async fn heads(&self, team: TeamId) -> Result<String, Problem> {
+        #[derive(Deserialize)]
+        struct Row {
+            heads: String,
+        }
+        let statement = query!(&self.0, &format!("SELECT ({}) AS heads", heads_of("?1")), team)?;
+        Ok(first::<Row>(&statement).await?.map(|row| row.heads).unwrap_or_default())
     }
 
     /// The user logs of some users, ascending, with what their names open to and the prekeys of their active devices; as

@@ -36,9 +36,9 @@ use std::time::Duration;
 use osmynt_core::limits::{MAX_INTEGER, PAGE, PAGE_BYTES, PENDING_SECONDS};
 use osmynt_core::statement::{InviteProof, SnippetStatement, TeamEntry};
 use osmynt_core::teamlog::{CommitEntry, Role, TeamEvent, TeamState, UserHead};
-use osmynt_core::{Code, DeviceId, Envelope, Head, TeamId, Time, Unverified, UserId, Verified, api, b64u};
+use osmynt_core::{Code, DeviceId, Envelope, Head, TeamId, Unverified, UserId, Verified, api, b64u};
 use worker::{
-    Bucket, Date, DurableObject, Env, Object, Request, Response, State, Storage, console_error, durable_object,
+    Bucket, DurableObject, Env, Object, Request, Response, State, Storage, console_error, durable_object,
 };
 
 use super::directory::CurrentDevices;
@@ -50,6 +50,7 @@ use super::store::{Erasure, IndexedSnippet, Store};
 use crate::crypto::WebCrypto;
 use crate::db::{Db, ProjectedMember, Projection};
 use crate::problem::Problem;
+use crate::routes::now;
 use crate::snippets;
 
 /// Before what could not be done outside is tried again. Doubled with each time that it fails, up to [`LONGEST_PAUSE`].
@@ -178,8 +179,13 @@ impl Team {
         for entry in entries {
             verified.push(CommitEntry::verify(entry, &key, before.as_deref(), now(), &WebCrypto).await?);
         }
+        // Whoever may be a member after this commit.
         let mut users: BTreeSet<UserId> = before.iter().flat_map(|team| team.members().keys().copied()).collect();
         users.insert(asker.user);
+        users.extend(verified.iter().filter_map(|entry| match entry.entry().payload().event {
+            TeamEvent::MemberConfirmed { user } => Some(user),
+            _ => None,
+        }));
         let users: Vec<UserId> = users.into_iter().collect();
         self.joining.borrow_mut().extend(joining.map(|_| asker.user));
         let looked_up_at = now();
@@ -190,13 +196,14 @@ impl Team {
                 users.swap_remove(at);
             }
         }
+        // If that failed, nothing was counted that would have to be taken back.
+        let devices = devices?;
         let head = before.as_ref().map(|team| team.head());
-        let outcome = devices.and_then(|devices| {
-            if now().since(looked_up_at) > LOOKED_UP_SECONDS {
-                return Err(come_back("D1 took too long to answer"));
-            }
+        let outcome = if now().since(looked_up_at) > LOOKED_UP_SECONDS {
+            Err(come_back("D1 took too long to answer"))
+        } else {
             self.take(head, &verified, &changes.envelopes, &devices)
-        });
+        };
         if let (Err(_), Some(team)) = (&outcome, joining)
             && let Err(problem) = Db::open(&self.env)?.not_joined(asker.user, team).await
         {
@@ -802,10 +809,6 @@ fn other_bytes() -> Problem {
 
 fn come_back(why: &'static str) -> Problem {
     Problem::unavailable("The team is catching up with something. Retry in a moment.", why)
-}
-
-fn now() -> Time {
-    Time(Date::now().as_millis() / 1000)
 }
 
 /// A line for whoever runs the service. It names no team and nobody.

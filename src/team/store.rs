@@ -730,3 +730,37 @@ fn text(value: impl Display) -> SqlStorageValue {
 fn broken(what: &str) -> Error {
     Error::RustError(format!("the storage of a team is broken: {what}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    /// A state as core pins it: two members at epoch 5, one who is pending, and former ones.
+    const STATE: &str = include_str!("../../crates/core/tests/stored_state.json");
+
+    fn state(change: impl FnOnce(&mut Value)) -> TeamState {
+        let mut state: Value = serde_json::from_str(STATE).unwrap();
+        change(&mut state);
+        serde_json::from_value(state).unwrap()
+    }
+
+    #[test]
+    fn who_leaves_keeps_the_epochs_up_to_the_last_and_who_joins_has_those_from_the_next() {
+        let before = state(|_| {});
+        let [plain, owner] = before.members().keys().copied().collect::<Vec<_>>().try_into().unwrap();
+        let after = state(|state| {
+            let members = state["members"].as_object_mut().unwrap();
+            let mut member = members.remove(&plain.to_string()).unwrap();
+            member["since_epoch"] = 6.into();
+            members.insert("J5Fd14H4zDMANbrLFv7VyPhhKPhLbQlcs-E96wVNRw8".into(), member);
+            state["epoch"]["number"] = 6.into();
+        });
+        let joined = "J5Fd14H4zDMANbrLFv7VyPhhKPhLbQlcs-E96wVNRw8".parse().unwrap();
+        let expected = [(plain, Membership::Ends { until: 5 }), (joined, Membership::Begins { since: 6 })];
+        assert_eq!(memberships(Some(&before), &after), expected);
+        assert_eq!(memberships(Some(&before), &before), []);
+        let founders = memberships(None, &before);
+        assert_eq!(founders, [(plain, Membership::Begins { since: 2 }), (owner, Membership::Begins { since: 1 })]);
+    }
+}
