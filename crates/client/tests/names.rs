@@ -1,6 +1,6 @@
 //! Names of people: who is shown by which, what is said of odd ones, and that nobody is chosen by them.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::string_slice, clippy::panic, reason = "tests")]
 
 mod support;
 

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::string_slice,
     clippy::panic,
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,

@@ -130,8 +130,8 @@ impl Shown {
             }
             ("GET", ["teams", id, "envelopes"]) => json(&self.envelopes(team(id), from as u64)),
             ("GET", ["teams", id, "snippets"]) => {
-                let listed = self.snippets.iter().filter(|stored| stored.team == team(id));
-                json(&SnippetPage { snippets: listed.map(|stored| self.listed(stored)).collect(), next: None })
+                let of_team = self.snippets.iter().filter(|stored| stored.team == team(id));
+                json(&SnippetPage { snippets: of_team.map(listed).collect(), next: None })
             }
             ("GET", ["teams", _, "snippets", id]) => return self.snippet(id.parse().unwrap()),
             ("PUT", ["teams", id, "snippets", snippet]) => {
@@ -179,15 +179,6 @@ impl Shown {
         MyEnvelopes { envelopes: envelopes.collect(), next: None }
     }
 
-    fn listed(&self, stored: &Stored) -> ListedSnippet {
-        let container = Container::split(&stored.bytes).unwrap();
-        ListedSnippet {
-            statement: container.statement.to_owned(),
-            envelopes: container.envelopes().unwrap(),
-            received_at: stored.received_at,
-        }
-    }
-
     fn snippet(&self, id: SnippetId) -> Vec<u8> {
         let Some(stored) = self.snippets.iter().find(|stored| stored.snippet == id) else {
             return problem(Code::NotFound).into_bytes();
@@ -203,15 +194,24 @@ impl Shown {
         let log = self.logs.get_mut(&team).unwrap();
         let received_at = now();
         log.extend(commit.entries.into_iter().map(|jws| LoggedEntry { jws, received_at }));
-        let epochs = log.iter().filter_map(|entry| match &parse(entry).payload().event {
+        let mut epochs = log.iter().filter_map(|entry| match &parse(entry).payload().event {
             TeamEvent::KeyRotated(rotation) => Some(rotation.epoch),
             _ => None,
         });
-        let (epoch, head) = (epochs.last().unwrap(), head(log));
+        let (epoch, head) = (epochs.next_back().unwrap(), head(log));
         if !commit.envelopes.is_empty() {
             self.envelopes.insert((team, epoch), commit.envelopes);
         }
         Committed { team, head, epoch }
+    }
+}
+
+fn listed(stored: &Stored) -> ListedSnippet {
+    let container = Container::split(&stored.bytes).unwrap();
+    ListedSnippet {
+        statement: container.statement.to_owned(),
+        envelopes: container.envelopes().unwrap(),
+        received_at: stored.received_at,
     }
 }
 
