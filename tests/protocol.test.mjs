@@ -17,7 +17,7 @@ import {
   makeSecretKey, openEnvelope, openProfile, scalarOf, sealEnvelope, sealProfile, teamKeyCommitment, teamKeyPurpose,
 } from "./client/keys.mjs";
 import * as limits from "./client/limits.mjs";
-import { join, newSnippetId, openContent, openHeader, pad, padme, sealContent, split, unpad } from "./client/snippet.mjs";
+import { join, newSnippetId, openContent, openHeader, pad, padme, requireStated, sealContent, split, unpad } from "./client/snippet.mjs";
 import { open, parse, parsePrekey, sign, signText, verify } from "./client/statements.mjs";
 import { devicesOf, TeamLog } from "./client/teamlog.mjs";
 import { loginOf, nameCommitment, newOpening, openPrekey, UserLog, Window } from "./client/userlog.mjs";
@@ -410,6 +410,9 @@ describe("a snippet", () => {
     await refuses("invalid-request", () => openContent(key, statement, ciphertext.with(0, ciphertext[0] ^ 1)));
     await refuses("invalid-request", () => openContent(key, statement, ciphertext.subarray(1)));
     await refuses("invalid-request", () => openContent(key, { ...statement, snippet: newSnippetId(0) }, ciphertext));
+    await refuses("invalid-request", () => requireStated({ ...statement, sha256: HASH }, ciphertext));
+    await refuses("invalid-request", () => requireStated({ ...statement, length: ciphertext.length + 1 }, ciphertext));
+    await refuses("too-large", () => requireStated({ ...statement, length: 2 ** 30 }, { length: limits.SNIPPET_CIPHERTEXT_BYTES + 1 }));
   });
 });
 
@@ -434,8 +437,18 @@ describe("an invitation's code", () => {
       await refuses("invalid-request", () => parseCode(code.slice(0, at) + (code[at] === "a" ? "b" : "a") + code.slice(at + 1)));
     }
     await refuses("invalid-request", () => parseCode(`${code}a`));
+    await refuses("too-large", async () => makeCode({ ...(await invitation()), origin: `https://${"x".repeat(250)}.example` }));
     await refuses("invalid-request", () => parseCode(code.replace("osmynt1", "osmynt2")));
     await refuses("invalid-request", () => parseCode("https://osmynt.example/join"));
+  });
+
+  it("is refused when it is of another version, or ends too early, whatever its checksum", async () => {
+    const code = await makeCode(await invitation());
+    const body = base32.decode(code.slice(7)).subarray(0, -4);
+    const sealed = async (bytes) => `osmynt1${base32.encode(Buffer.concat([bytes, b64u.decode(await hashOf(bytes)).subarray(0, 4)]))}`;
+    assert.equal(await sealed(body), code);
+    for (const length of [0, 1, 32, 60, 69, 101, 102, 110]) await refuses("invalid-request", async () => parseCode(await sealed(body.subarray(0, length))));
+    await refuses("invalid-request", async () => parseCode(await sealed(body.with(0, 2))));
   });
 });
 
@@ -923,6 +936,26 @@ describe("the device of an author", () => {
     await team.append(owner, event, { by: second, received: NOW + 310 });
     const rotated = await Team.make(owner);
     await refuses("forbidden", () => rotated.append(owner, event, { by: second, received: NOW + 20 }));
+  });
+
+  it("does not speak for whoever comes back, if a rotation named its revocation when they were in the team before", async () => {
+    const [owner, member] = await people();
+    const lost = await makeKeyPair("ECDSA");
+    await member.add(lost);
+    const team = await Team.make(owner);
+    await team.joinAs("member", member);
+    const older = await team.directory();
+    await member.revoke(lost);
+    await team.rotate(owner);
+    await team.append(member, { type: "member.left" });
+    await team.rotate(owner);
+    const invitation = await team.invite(owner);
+    const proven = { team: team.log.team, invite: invitation.id, user: member.user, iat: NOW };
+    const proof = await sign("osmynt-invite+jws", proven, invitation);
+    await refuses("forbidden", () => team.append(member, { type: "member.joined", invite: invitation.id, proof }, { by: lost }));
+    await team.join(member, invitation);
+    await refuses("coverage-mismatch", () => team.rotate(member, { directory: older }));
+    await team.rotate(member);
   });
 
   it("of another user does not speak, nor does one of nobody", async () => {

@@ -9,7 +9,8 @@ import {
 } from "./keys.mjs";
 import { CLOCK_SKEW, HANDSHAKE_LIFETIME, MEMBERS_EVER, POLL_INTERVAL, USER_LOG_ENTRIES } from "./limits.mjs";
 import {
-  join as joinContainer, newSnippetId, openContent, openHeader, sealContent, split, SUITE, unwrapContentKey, wrapContentKey,
+  join as joinContainer, newSnippetId, openContent, openHeader, requireStated, sealContent, split, SUITE, unwrapContentKey,
+  wrapContentKey,
 } from "./snippet.mjs";
 import { openSelfSigned, parse, sign, verify } from "./statements.mjs";
 import { devicesOf, TeamLog } from "./teamlog.mjs";
@@ -667,8 +668,7 @@ export class Client {
       const { statement, ...parts } = split(container);
       const verified = await this.verifySnippet(view, statement, parts.envelopes, receivedAt);
       require(verified.payload.snippet === snippet, "invalid-request", "another snippet");
-      require(parts.ciphertext.length === verified.payload.length, "invalid-request", "the ciphertext has another length");
-      require((await hashOf(parts.ciphertext)) === verified.payload.sha256, "invalid-request", "the ciphertext has another hash");
+      await requireStated(verified.payload, parts.ciphertext);
       return { ...verified, ...parts };
     });
     require(payload.exp == null || payload.exp > this.now(), "gone", "the snippet has expired");

@@ -152,7 +152,8 @@ export async function openContent(contentKey, statement, ciphertext) {
   return { header, content: unpad(padded, header.size) };
 }
 
-async function requireStated(statement, ciphertext) {
+/** Refuses a ciphertext that is not the one that the statement states. */
+export async function requireStated(statement, ciphertext) {
   require(ciphertext.length <= SNIPPET_CIPHERTEXT_BYTES, "too-large", "more than 10 MiB of ciphertext");
   require(ciphertext.length === statement.length, "invalid-request", "the ciphertext has not the stated length");
   require((await hashOf(ciphertext)) === statement.sha256, "invalid-request", "the ciphertext has not the stated hash");

@@ -27,6 +27,8 @@ export class TeamLog {
   former = new Map();
   /** The `seq` of the entry that barred somebody last, by user. */
   barred = new Map();
+  /** The user-log head that a rotation named last, by user; also of those who are in the team no more. */
+  named = new Map();
   /** `{ number, seq, commitment, profile, receivedAt, user, device }` of the latest rotation. */
   epoch = null;
   /** Everybody who is or ever was a member or pending. */
@@ -53,6 +55,7 @@ export class TeamLog {
       pending: new Map(this.pending),
       invites: new Map(this.invites),
       barred: new Map(this.barred),
+      named: new Map(this.named),
       former: new Map(this.former),
       everyone: new Set(this.everyone),
       past: [...this.past],
@@ -328,6 +331,7 @@ const EVENTS = {
     require((await deviceSetHash(set)) === devices, "coverage-mismatch", "another device set");
     require(roster.get(entry.payload.user).devices.includes(entry.kid), "coverage-mismatch", "the rotation leaves out its author");
     log.roster = roster;
+    for (const { user, ...head } of named) log.named.set(user, head);
     log.epoch = { number: epoch, seq: entry.payload.seq, commitment, profile, receivedAt, user: entry.payload.user, device: entry.kid };
     log.left = false;
     log.due = null;
