@@ -4,10 +4,11 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 
 import { b64u, randomBytes, utf8 } from "../client/encodings.mjs";
-import { sign } from "../client/statements.mjs";
+import { makeKeyPair, sealEnvelope, teamKeyPurpose } from "../client/keys.mjs";
+import { sign, signText } from "../client/statements.mjs";
 import { nameCommitment, newOpening } from "../client/userlog.mjs";
 import { startWorld } from "../client/world.mjs";
-import { makeKeyPair, sealEnvelope, teamKeyPurpose } from "../client/keys.mjs";
+import { hashOfStatement } from "../support/false-service.mjs";
 
 const text = utf8("still here\n");
 const refusedWith = (code) => ({ name: "Problem", code });
@@ -34,7 +35,7 @@ describe("a member who fills their own log", () => {
         const entry = { user: client.user, seq: log.entries.length + count, prev: null, iat: client.now(), event };
         entry.prev = count === 0 ? log.head.hash : entries.at(-1).hash;
         const jws = await sign("osmynt-user+jws", entry, client.device);
-        entries.push({ jws, hash: await (await import("../support/false-service.mjs")).hashOfStatement(jws) });
+        entries.push({ jws, hash: await hashOfStatement(jws) });
       }
       try {
         await client.api.appendToMyLog(entries.map(({ jws }) => jws), [], names);
@@ -58,7 +59,6 @@ describe("a member who fills their own log", () => {
     const opening = newOpening(reader.account);
     const event = { type: "name.signed", commitment: await nameCommitment(reader.user, opening) };
     const entry = { user: reader.user, seq: log.entries.length, prev: log.head.hash, iat: reader.now(), event };
-    const { signText } = await import("../client/statements.mjs");
     const header = JSON.stringify({ alg: "ES256", typ: "osmynt-user+jws", kid: reader.device.id });
     const padded = await signText(header, JSON.stringify(entry) + " ".repeat(2048), reader.device.privateKey);
     await assert.rejects(() => reader.api.appendToMyLog([padded], [], [opening]), refusedWith("too-large"));
