@@ -38,7 +38,9 @@ pub(crate) fn run(args: &Apply, out: Output) -> Result<()> {
     if !args.dry_run && !args.yes && is_new(&opened.snippet) {
         confirm(&opened.snippet, &id, &apply(true)?, out)?;
     }
-    report(&opened, &id, &apply(args.dry_run)?, args.dry_run, out)
+    let files = apply(args.dry_run)?;
+    client.mark_seen(&opened)?;
+    report(&opened, &id, &files, args.dry_run, out)
 }
 
 /// Whether the person had not seen this snippet here before, or nothing by its author.

@@ -18,7 +18,8 @@ use std::{fs, io, path::Path};
 
 /// Opens a snippet.
 pub(crate) fn run(args: &Open, out: Output) -> Result<()> {
-    let (_, opened) = fetch(&args.which, out)?;
+    let (client, opened) = fetch(&args.which, out)?;
+    client.mark_seen(&opened)?;
     if let Some(file) = &args.output {
         if file == Path::new("-") {
             return Output::raw(&opened.content);

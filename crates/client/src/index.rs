@@ -64,6 +64,13 @@ impl Index {
         Ok(before)
     }
 
+    /// Notes that a snippet was seen.
+    pub(crate) fn mark_seen(&mut self, snippet: SnippetId) {
+        if let Some(entry) = self.snippets.get_mut(&snippet) {
+            entry.seen = true;
+        }
+    }
+
     /// The authors of what was listed or opened.
     pub(crate) fn authors(&self) -> BTreeSet<UserId> {
         self.snippets.values().filter(|entry| entry.seen).map(|entry| entry.author).collect()

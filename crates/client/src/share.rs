@@ -244,6 +244,15 @@ impl Client {
         self.indexed(|index| Ok(snippets.iter().map(|snippet| index.short(*snippet)).collect()))
     }
 
+    /// Notes that a person has seen an opened snippet and whose it is: from now on both are known here. Opening alone does not
+    /// do that, as what was opened may be refused without a look at it.
+    pub fn mark_seen(&self, opened: &Opened) -> Result<()> {
+        self.indexed(|index| {
+            index.mark_seen(opened.snippet.id);
+            Ok(())
+        })
+    }
+
     /// Fetches, verifies and decrypts a snippet.
     pub fn open_snippet(&self, team: TeamId, snippet: SnippetId) -> Result<Opened> {
         self.fetch(team, snippet).map(|(opened, _)| opened)
@@ -471,7 +480,7 @@ impl Client {
         let content = seal::open_content(&key, statement.payload(), container.ciphertext, snippet.header.size)?;
         self.indexed(|index| {
             snippet.author_known |= index.authors().contains(&snippet.author.user);
-            snippet.known = index.take(&statement, received_at, true)?;
+            snippet.known = index.take(&statement, received_at, false)?;
             Ok(())
         })?;
         Ok(Opened { snippet, content: content.to_vec() })
