@@ -60,18 +60,27 @@ export class Person {
 
   /**
    * As `run`, at a terminal: standard output and error together, as they would be seen. The terminal is closed once it shows `until`; once it
-   * shows a question, which ends with a colon or in brackets, `answer` is typed.
+   * shows a question, which ends with a colon or in brackets, `answer` is typed. With `browser`, the page of a sign-in is confirmed there.
    */
-  see(args, { cwd, env, until, answer } = {}) {
+  see(args, { cwd, env, until, answer, browser = false } = {}) {
     const command = [osmynt, ...args].map((argument) => `'${argument.replaceAll("'", `'\\''`)}'`).join(" ");
     const child = this.#spawn("script", ["-qec", command, "/dev/null"], { cwd, env: { TERM: "xterm-256color", ...env } });
     const ended = outcome(child);
     if (answer === undefined) child.stdin.end();
     let shown = "";
+    let asked = false;
     child.stdout.on("data", (chunk) => {
       shown += chunk;
       if (until?.test(shown)) child.kill("SIGKILL");
-      if (answer !== undefined && /(: |\] )$/.test(shown)) child.stdin.end(`${answer}\n`);
+      if (answer !== undefined && !asked && /(: |\] )$/.test(shown)) {
+        asked = true;
+        child.stdin.end(`${answer}\n`);
+      }
+      const page = browser && /(http\S+\/sign-in\S+)\r\n/.exec(shown)?.[1];
+      if (page) {
+        browser = false;
+        approve(page, this.login).catch((error) => child.kill("SIGKILL") && console.error(error));
+      }
     });
     return ended;
   }
