@@ -30,14 +30,14 @@ struct Indexed {
     author: UserId,
     /// What the service said when it was verified first; none if that was a file.
     received_at: Option<Time>,
-    /// Whether it was listed or opened.
+    /// Whether it was listed, or a person has seen it opened.
     seen: bool,
     /// The short id that it was shown with.
     shown: Option<String>,
 }
 
 impl Index {
-    /// Takes in a verified snippet; `seen` if it is listed or opened. Says whether it was before. [`Error::Tampered`] if
+    /// Takes in a verified snippet; `seen` if a person sees it. Says whether it was before. [`Error::Tampered`] if
     /// another one had its id.
     pub(crate) fn take(
         &mut self,
@@ -71,7 +71,7 @@ impl Index {
         }
     }
 
-    /// The authors of what was listed or opened.
+    /// The authors of what a person has seen.
     pub(crate) fn authors(&self) -> BTreeSet<UserId> {
         self.snippets.values().filter(|entry| entry.seen).map(|entry| entry.author).collect()
     }

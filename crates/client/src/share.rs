@@ -91,9 +91,9 @@ pub struct Snippet {
     pub received_at: Option<Time>,
     /// When it is over.
     pub expires_at: Option<Time>,
-    /// Whether this home had listed or opened it before.
+    /// Whether this home had listed it before, or a person had seen it opened ([`Client::mark_seen`]).
     pub known: bool,
-    /// Whether the author is the caller, or somebody a snippet of whom this home had listed or opened before.
+    /// Whether the author is the caller, or any snippet of theirs was known so.
     pub author_known: bool,
 }
 
