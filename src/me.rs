@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use osmynt_core::api::{
-    AccountEventType, AppendToMyLog, AskErasure, Me, MyDevice, MyLog, RenewPrekey, UserLogHead,
-};
+use osmynt_core::api::{AccountEventType, AppendToMyLog, AskErasure, Me, MyDevice, MyLog, RenewPrekey, UserLogHead};
 use osmynt_core::limits::{DEVICES_PER_USER, ENTRIES_PER_COMMIT, PAGE, PAGE_BYTES};
 use osmynt_core::statement::{DeviceStatement, PrekeyStatement, UserEntry};
 use osmynt_core::userlog::{UserEvent, UserLog};
@@ -52,7 +50,10 @@ pub(crate) async fn append(mut call: Call, caller: Caller) -> Result<Response, P
     let body: AppendToMyLog = call.json().await?;
     // 1
     if body.entries.len() > ENTRIES_PER_COMMIT || body.prekeys.len() > ENTRIES_PER_COMMIT {
-        return Err(Problem::new(Code::TooLarge, "Send at most 16 entries at once, with a prekey for each new device."));
+        return Err(Problem::new(
+            Code::TooLarge,
+            "Send at most 16 entries at once, with a prekey for each new device.",
+        ));
     }
     let entries = body.entries.iter().map(|jws| Unverified::<UserEntry>::parse(jws)).collect::<Result<Vec<_>, _>>()?;
     let first = entries.first().ok_or_else(|| Problem::new(Code::InvalidRequest, "Send at least one entry."))?;
@@ -61,8 +62,8 @@ pub(crate) async fn append(mut call: Call, caller: Caller) -> Result<Response, P
     }
     let founding = first.payload().user.is_none();
     let user = match caller.user {
+        _ if founding => UserId(first.hash()),
         Some((user, _)) => user,
-        None if founding => UserId(first.hash()),
         None => return Err(in_no_log()),
     };
     let added = added_devices(&entries)?;
@@ -70,14 +71,15 @@ pub(crate) async fn append(mut call: Call, caller: Caller) -> Result<Response, P
     let db = Db::open(&call.env)?;
     let Before { log, others, foreign } = db.before_append(caller.account.id, user, &ids(&added)).await?;
     let stored = log.iter().map(|row| (row.jws.as_str(), row.received_at));
-    let mut log = UserLog::restore(stored).map_err(|_| Problem::internal("a user log that was taken is refused now"))?;
+    let mut log =
+        UserLog::restore(stored).map_err(|_| Problem::internal("a user log that was taken is refused now"))?;
     if entries.iter().all(|entry| log.hash_at(entry.payload().seq) == Some(entry.hash())) {
         return Ok(Response::from_json(&head(&log)?)?);
     }
     // 3
     let name = last_name(&body, &entries, user, &caller.account)?;
     // 4
-    if founding && log.user().is_some() {
+    if founding && caller.user.is_some() {
         let detail = "This device is in a user log already, and cannot found another. To begin anew, make new keys: \
                       `osmynt logout --erase`, then sign in again.";
         return Err(Problem::new(Code::Conflict, detail));
@@ -107,8 +109,7 @@ pub(crate) async fn append(mut call: Call, caller: Caller) -> Result<Response, P
         taken.push(log.take(jws, received_at, &WebCrypto).await?);
     }
     // 6
-    let added =
-        log.devices().filter(|(id, _)| !known.contains_key(id)).map(|(id, device)| (*id, device.key)).collect();
+    let added = log.devices().filter(|(id, _)| !known.contains_key(id)).map(|(id, device)| (*id, device.key)).collect();
     let prekeys = prekeys(&body.prekeys, user, &added, received_at).await?;
     // 7
     let entries = taken.iter().map(|entry| NewEntry { seq: entry.payload().seq, jws: entry.compact(), received_at });
@@ -136,7 +137,11 @@ pub(crate) async fn append(mut call: Call, caller: Caller) -> Result<Response, P
         head: log_head.head,
         devices: devices.collect(),
         name,
-        events: (founding && others).then_some(started_over).into_iter().chain(taken.iter().filter_map(event)).collect(),
+        events: (founding && others)
+            .then_some(started_over)
+            .into_iter()
+            .chain(taken.iter().filter_map(event))
+            .collect(),
         now: received_at,
     };
     if !db.append(&append).await? {

@@ -61,12 +61,12 @@ pub(crate) async fn log(call: Call, visitor: Visitor) -> Result<Response, Proble
     forward(&call, visitor.team, &asked).await
 }
 
-/// `POST /v1/teams/{team}/commits`. The object decides. It is asked only for members, and for those who join or leave: a
+/// `POST /v1/teams/{team}/commits`. The object decides. It is asked only for members, pending users, and those who join or leave: a
 /// client whose answer to `member.left` was lost sends it again as no member any more.
 pub(crate) async fn commit(mut call: Call, visitor: Visitor) -> Result<Response, Problem> {
     let commit: api::Commit = call.json().await?;
     let (first, last) = ends(&commit)?;
-    let passes = visitor.place == Place::Member
+    let passes = visitor.place != Place::Stranger
         || matches!(first.payload().event, TeamEvent::MemberJoined { .. })
         || matches!(last.payload().event, TeamEvent::MemberLeft {});
     if !passes {

@@ -37,9 +37,7 @@ use osmynt_core::limits::{MAX_INTEGER, PAGE, PAGE_BYTES, PENDING_SECONDS};
 use osmynt_core::statement::{InviteProof, SnippetStatement, TeamEntry};
 use osmynt_core::teamlog::{CommitEntry, Role, TeamEvent, TeamState, UserHead};
 use osmynt_core::{Code, DeviceId, Envelope, Head, TeamId, Unverified, UserId, Verified, api, b64u};
-use worker::{
-    Bucket, DurableObject, Env, Object, Request, Response, State, Storage, console_error, durable_object,
-};
+use worker::{Bucket, DurableObject, Env, Object, Request, Response, State, Storage, console_error, durable_object};
 
 use super::directory::CurrentDevices;
 use super::requests::{
@@ -146,7 +144,7 @@ impl Team {
     ///
     /// 1. Every entry is by the asker, and said to be signed by the device of their session (`forbidden`).
     /// 2. A repetition is given the answer of the first.
-    /// 3. Who is not a member only joins, or withdraws while they wait to be confirmed (`not-found`).
+    /// 3. Who is neither a member nor waits to be confirmed only joins (`not-found`).
     /// 4. The commit continues the log (`stale-log`), also after everything was looked up.
     /// 5. The signatures match (`bad-signature`). Everything else is for [`TeamState::commit`] to say.
     async fn commit(&self, asked: Commit) -> Result<api::Committed, Problem> {
@@ -156,6 +154,10 @@ impl Team {
         let first = entries.first().ok_or_else(|| Problem::internal("a commit of no entries reached the team"))?;
         // 2
         if let Some(committed) = self.repeated(&entries)? {
+            // What D1 did not hear of the first time, it hears of now, rather than at the alarm.
+            if self.store.is_unprojected()? {
+                self.with_alarm(self.project()).await;
+            }
             return Ok(committed);
         }
         let before = self.team()?;
@@ -238,8 +240,8 @@ impl Team {
         let allowed = match &first.payload().event {
             _ if team.members().contains_key(&asker.user) => true,
             TeamEvent::MemberJoined { .. } => true,
-            TeamEvent::MemberLeft {} => is_pending(team, asker.user),
-            _ => false,
+            // They know that there is this team; what else they may not do, the rules say (`forbidden`).
+            _ => is_pending(team, asker.user),
         };
         if allowed { Ok(()) } else { Err(Problem::not_found()) }
     }
@@ -397,7 +399,10 @@ impl Team {
         let snippet = self.store.snippet(asked.snippet)?.ok_or_else(Problem::not_found)?;
         if snippet.author != user && team.member(user)?.role < Role::Admin {
             return Err(if self.store.is_for(&snippet, user)? {
-                Problem::new(Code::Forbidden, "Only its author, an owner or an admin deletes a snippet: ask one of them.")
+                Problem::new(
+                    Code::Forbidden,
+                    "Only its author, an owner or an admin deletes a snippet: ask one of them.",
+                )
             } else {
                 Problem::not_found()
             });
@@ -523,7 +528,10 @@ impl Team {
         }
         if let Some(team) = self.team()? {
             if self.member(asker)?.member(asker.user)?.role < Role::Owner {
-                return Err(Problem::new(Code::Forbidden, "Only an owner deletes a team: ask one of them, or leave it."));
+                return Err(Problem::new(
+                    Code::Forbidden,
+                    "Only an owner deletes a team: ask one of them, or leave it.",
+                ));
             }
             self.begin_to_erase(team.team())?;
         }
@@ -707,7 +715,10 @@ fn by(asker: Asker, entries: &[String]) -> Result<Vec<Unverified<TeamEntry>>, Pr
             if entry.payload().user == asker.user && entry.kid() == asker.device.0 {
                 Ok(entry)
             } else {
-                Err(Problem::new(Code::Forbidden, "Every entry names the caller as its author, and is signed by the device that is signed in."))
+                Err(Problem::new(
+                    Code::Forbidden,
+                    "Every entry names the caller as its author, and is signed by the device that is signed in.",
+                ))
             }
         })
         .collect()
@@ -777,7 +788,12 @@ fn projection(team: &TeamState) -> Projection {
         let until = pending.asked_at.plus(PENDING_SECONDS);
         ProjectedMember { user, role: pending.role, pending_until: Some(until) }
     });
-    Projection { team: team.team(), seq: team.head().seq, epoch: epoch(team), members: members.chain(pending).collect() }
+    Projection {
+        team: team.team(),
+        seq: team.head().seq,
+        epoch: epoch(team),
+        members: members.chain(pending).collect(),
+    }
 }
 
 /// Reads the members' user-log heads as D1 wrote them.
