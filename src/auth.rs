@@ -120,7 +120,9 @@ async fn look_up(call: &Call, team: Option<TeamId>, with: With) -> Result<(Calle
     let claims = call.issuer().open::<Access>(&token, call.now).map_err(|error| {
         unauthenticated(match error {
             TokenError::Expired => "The access token has expired: refresh it.",
-            TokenError::Invalid => "This is not an access token of this service: refresh your tokens, or sign in again.",
+            TokenError::Invalid => {
+                "This is not an access token of this service: refresh your tokens, or sign in again."
+            }
         })
     })?;
     let Access { sub: account, sid, generation, cnf } = claims;

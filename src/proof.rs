@@ -33,7 +33,8 @@ pub(crate) async fn of(call: &Call, token: Option<&str>) -> Result<Proven, Probl
     let address_fits = names(&proof.htu, &call.address());
     if !address_fits && origin(&proof.htu) != origin(&call.config.origin) {
         // The client is right and was told another address of this service.
-        let detail = format!("Send requests to {}, the address of this service, and sign it in `htu`.", call.config.origin);
+        let detail =
+            format!("Send requests to {}, the address of this service, and sign it in `htu`.", call.config.origin);
         return Err(Problem::new(Code::Unauthenticated, detail));
     }
     proof.check(&call.method(), address_fits, token, call.now)?;

@@ -197,7 +197,8 @@ impl Call {
         if self.content_length()? > JSON_BODY_BYTES {
             return Err(Problem::new(Code::TooLarge, "A body has at most 1 MiB."));
         }
-        let broken_off = |_| Problem::new(Code::InvalidRequest, "The body broke off before its stated length. Send it again.");
+        let broken_off =
+            |_| Problem::new(Code::InvalidRequest, "The body broke off before its stated length. Send it again.");
         self.request.bytes().await.map_err(broken_off)
     }
 }

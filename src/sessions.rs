@@ -56,5 +56,9 @@ pub(crate) async fn events(call: Call, ActiveCaller { caller, .. }: ActiveCaller
 
 fn position(cursor: &str) -> Result<u64, Problem> {
     let position = u64::from_be_bytes(b64u::decode_array(cursor)?);
-    if position <= MAX_INTEGER { Ok(position) } else { Err(Problem::new(Code::InvalidRequest, "`cursor` is not one that a page gave: begin without it.")) }
+    if position <= MAX_INTEGER {
+        Ok(position)
+    } else {
+        Err(Problem::new(Code::InvalidRequest, "`cursor` is not one that a page gave: begin without it."))
+    }
 }

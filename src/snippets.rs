@@ -65,18 +65,25 @@ pub(crate) async fn share(call: Call, member: Member) -> Result<Response, Proble
     let mut body = Body::of(&call.request).ok_or_else(cut_short)?;
     let mut rest = length;
     let statement = part(&mut body, &mut rest, STATEMENT_BYTES).await?;
-    let statement = String::from_utf8(statement)
-        .map_err(|_| Problem::new(Code::InvalidRequest, "The statement is not text: send it in compact serialization."))?;
+    let statement = String::from_utf8(statement).map_err(|_| {
+        Problem::new(Code::InvalidRequest, "The statement is not text: send it in compact serialization.")
+    })?;
     let statement = Unverified::<SnippetStatement>::parse(&statement)?;
     let envelopes = parse_envelopes(&part(&mut body, &mut rest, SNIPPET_ENVELOPES_BYTES).await?)?;
     let ciphertext_length = u32::try_from(rest).map_err(|_| cut_short())?;
     check_author(&statement, &caller)?;
     let said = statement.payload();
     if said.team != team || said.snippet != snippet {
-        return Err(Problem::new(Code::InvalidRequest, "The statement is about another team or snippet than the address: send it to its own."));
+        return Err(Problem::new(
+            Code::InvalidRequest,
+            "The statement is about another team or snippet than the address: send it to its own.",
+        ));
     }
     if said.length != u64::from(ciphertext_length) {
-        return Err(Problem::new(Code::InvalidRequest, "The ciphertext's length does not match the statement. Send the bytes that were signed."));
+        return Err(Problem::new(
+            Code::InvalidRequest,
+            "The ciphertext's length does not match the statement. Send the bytes that were signed.",
+        ));
     }
     check_snippet(said, call.now)?;
     check_sealed_keys(said, &envelopes)?;
@@ -169,7 +176,10 @@ fn check_author(statement: &Unverified<SnippetStatement>, caller: &ActiveCaller)
     if statement.payload().user == caller.user && statement.kid() == caller.caller.device.0 {
         Ok(())
     } else {
-        Err(Problem::new(Code::Forbidden, "A snippet names the caller as its author, and is signed by the device that is signed in."))
+        Err(Problem::new(
+            Code::Forbidden,
+            "A snippet names the caller as its author, and is signed by the device that is signed in.",
+        ))
     }
 }
 
@@ -194,9 +204,10 @@ async fn put(env: &Env, statement: &Verified<SnippetStatement>, body: Body, leng
     match put {
         Ok(object) => Ok(object.is_some()),
         // R2's code for a checksum that does not match: https://developers.cloudflare.com/r2/api/error-codes/.
-        Err(error) if error.to_string().contains("(10037)") => {
-            Err(Problem::new(Code::InvalidRequest, "The ciphertext's hash does not match the statement. Send the bytes that were signed."))
-        }
+        Err(error) if error.to_string().contains("(10037)") => Err(Problem::new(
+            Code::InvalidRequest,
+            "The ciphertext's hash does not match the statement. Send the bytes that were signed.",
+        )),
         Err(_) => Err(Problem::unavailable("The ciphertext could not be stored. Retry.", "R2 took no object")),
     }
 }

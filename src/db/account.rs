@@ -154,8 +154,9 @@ impl Db {
             let members: Vec<String> = columns.iter().map(|column| format!("'{column}', {}", told(column))).collect();
             let (members, first) = (members.join(", "), columns.first().copied().unwrap_or_default());
             // The second parameter is in each, as D1 takes no more of them than there are.
-            let sql =
-                format!("SELECT json_object({members}) AS json FROM {name} WHERE ({whose}) AND ?2 <> '' ORDER BY {first}");
+            let sql = format!(
+                "SELECT json_object({members}) AS json FROM {name} WHERE ({whose}) AND ?2 <> '' ORDER BY {first}"
+            );
             statements.push(query!(&self.0, &sql, account, user)?);
         }
         let results = self.0.batch(statements).await?;
@@ -222,9 +223,7 @@ impl Db {
             ("user_teams", "team", erased),
             ("user_teams", "user = ?2 AND team", strange),
         ] {
-            let sql = format!(
-                "DELETE FROM {name} WHERE {which} IN (SELECT value FROM json_each(?3)) AND {ENDED}"
-            );
+            let sql = format!("DELETE FROM {name} WHERE {which} IN (SELECT value FROM json_each(?3)) AND {ENDED}");
             statements.push(query!(&self.0, &sql, account, user, serde_json::to_string(teams)?)?);
         }
         if let Whole::Erased(now) = whole {

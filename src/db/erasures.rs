@@ -11,8 +11,7 @@ use super::{Db, all, rows, wrote};
 use crate::problem::Problem;
 
 impl Db {
-    /// Asks to erase a user of an account. `Err(Forbidden)` unless the one who asks is the account's present user; none if
-    /// the other is not a former one. A second time changes nothing.
+    /// Asks to erase a former user of an account, for its present one. A second time changes nothing.
     pub(crate) async fn ask_erasure(
         &self,
         account: AccountId,
@@ -41,7 +40,9 @@ impl Db {
         )?;
         let ask = query!(
             &self.0,
-            &format!("INSERT INTO erasures (user, asked_by, device, asked_at, due_at) SELECT ?3, ?2, ?4, ?5, ?6 {former}"),
+            &format!(
+                "INSERT INTO erasures (user, asked_by, device, asked_at, due_at) SELECT ?3, ?2, ?4, ?5, ?6 {former}"
+            ),
             account,
             by,
             user,
@@ -78,6 +79,11 @@ impl Db {
         user: UserId,
         now: Time,
     ) -> Result<Withdrawn, Problem> {
+        #[derive(Deserialize)]
+        struct Rest {
+            user: Option<UserId>,
+            own: Option<u8>,
+        }
         let own = "FROM erasures WHERE user = ?1 AND (user = ?2 OR asked_by = ?2) AND due_at > ?3";
         let event = query!(
             &self.0,
@@ -98,11 +104,6 @@ impl Db {
             by,
             account,
         )?;
-        #[derive(Deserialize)]
-        struct Rest {
-            user: Option<UserId>,
-            own: Option<u8>,
-        }
         let results = self.0.batch(vec![event, withdraw, rest]).await?;
         let [_, withdrawn, rest] = results.as_slice() else {
             return Err(Problem::internal("D1 answered a batch of three with another number"));

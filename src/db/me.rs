@@ -1,9 +1,10 @@
 //! The caller's own log and devices.
 
 use osmynt_core::names::Name;
-use osmynt_core::{AccountId, DeviceId, Hash, Head, KeyId, PublicKey, Time, UserId, api};
+use osmynt_core::teamlog::Role;
+use osmynt_core::{AccountId, DeviceId, Hash, Head, KeyId, PublicKey, TeamId, Time, UserId, api};
 use serde::{Deserialize, Serialize};
-use worker::query;
+use worker::{D1PreparedStatement, query};
 
 use super::sessions::NewEvent;
 use super::teams::NameRow;
@@ -81,45 +82,9 @@ impl Db {
     /// The first statement decides, by compare-and-set on the head. The others do something only if it did, in this very
     /// transaction: the head is there, and its entry, which comes last, is not.
     pub(crate) async fn append(&self, append: &Append<'_>) -> Result<bool, Problem> {
-        let Append { account, user, before, start_over, entries, head, devices, name, events, now } = append;
+        let Append { account, user, entries, head, devices, name, events, now, .. } = append;
         let devices = serde_json::to_string(devices)?;
-        let bytes: u64 = entries.iter().map(|entry| entry.jws.len() as u64).sum();
-        let foreign = "EXISTS (SELECT 1 FROM devices WHERE device IN (SELECT value ->> 'device' FROM json_each(?6)) AND user <> ?2)";
-        let moved = match before {
-            Some(before) => query!(
-                &self.0,
-                &format!(
-                    "UPDATE users SET log_seq = ?3, log_hash = ?4, log_bytes = log_bytes + ?5
-                     WHERE account = ?1 AND id = ?2 AND log_hash = ?7 AND NOT {foreign} RETURNING id"
-                ),
-                account,
-                user,
-                head.seq,
-                head.hash,
-                bytes,
-                devices,
-                before,
-            )?,
-            None => query!(
-                &self.0,
-                &format!(
-                    "INSERT INTO users (id, account, founded_at, log_seq, log_hash, log_bytes)
-                     SELECT ?2, id,
-                            max(?7, coalesce((SELECT max(founded_at) + 1 FROM users WHERE account = ?1), 0)), ?3, ?4, ?5
-                     FROM accounts WHERE id = ?1 AND NOT {foreign}
-                       AND (?8 OR NOT EXISTS (SELECT 1 FROM users WHERE account = ?1))
-                     ON CONFLICT DO NOTHING RETURNING id"
-                ),
-                account,
-                user,
-                head.seq,
-                head.hash,
-                bytes,
-                devices,
-                now,
-                u8::from(*start_over),
-            )?,
-        };
+        let moved = self.move_head(append, &devices)?;
         let is_at = "EXISTS (SELECT 1 FROM users WHERE id = ?1 AND log_seq = ?2 AND log_hash = ?3)
                      AND NOT EXISTS (SELECT 1 FROM user_log WHERE user = ?1 AND seq = ?2)";
         let devices = query!(
@@ -183,6 +148,48 @@ impl Db {
         results.first().map_or(Ok(false), wrote)
     }
 
+    /// What decides on an append: it founds the log, or moves its head on from where the append continues it.
+    fn move_head(&self, append: &Append<'_>, devices: &str) -> Result<D1PreparedStatement, Problem> {
+        let Append { account, user, before, start_over, entries, head, now, .. } = append;
+        let bytes: u64 = entries.iter().map(|entry| entry.jws.len() as u64).sum();
+        let foreign = "EXISTS (SELECT 1 FROM devices WHERE device IN (SELECT value ->> 'device' FROM json_each(?6)) AND user <> ?2)";
+        Ok(match before {
+            Some(before) => query!(
+                &self.0,
+                &format!(
+                    "UPDATE users SET log_seq = ?3, log_hash = ?4, log_bytes = log_bytes + ?5
+                     WHERE account = ?1 AND id = ?2 AND log_hash = ?7 AND NOT {foreign} RETURNING id"
+                ),
+                account,
+                user,
+                head.seq,
+                head.hash,
+                bytes,
+                devices,
+                before,
+            )?,
+            None => query!(
+                &self.0,
+                &format!(
+                    "INSERT INTO users (id, account, founded_at, log_seq, log_hash, log_bytes)
+                     SELECT ?2, id,
+                            max(?7, coalesce((SELECT max(founded_at) + 1 FROM users WHERE account = ?1), 0)), ?3, ?4, ?5
+                     FROM accounts WHERE id = ?1 AND NOT {foreign}
+                       AND (?8 OR NOT EXISTS (SELECT 1 FROM users WHERE account = ?1))
+                     ON CONFLICT DO NOTHING RETURNING id"
+                ),
+                account,
+                user,
+                head.seq,
+                head.hash,
+                bytes,
+                devices,
+                now,
+                u8::from(*start_over),
+            )?,
+        })
+    }
+
     /// Replaces a device's signed prekey. False if the present one was signed later.
     pub(crate) async fn renew_prekey(
         &self,
@@ -216,9 +223,9 @@ impl Db {
             devices: u64,
         }
         #[derive(Deserialize)]
-        struct Team {
-            team: osmynt_core::TeamId,
-            role: Option<osmynt_core::teamlog::Role>,
+        struct Place {
+            team: TeamId,
+            role: Option<Role>,
             others: u64,
             other_owner: u8,
         }
@@ -248,13 +255,13 @@ impl Db {
         let [other, teams, erasures] = results.as_slice() else {
             return Err(Problem::internal("D1 answered a batch of three with another number"));
         };
-        let team = |Team { team, role, others, other_owner }| api::OtherTeam {
+        let place = |Place { team, role, others, other_owner }| api::OtherTeam {
             team,
             role,
             others,
             other_owner: other_owner == 1,
         };
-        let teams = rows::<Team>(teams)?.into_iter().map(team).collect();
+        let teams = rows::<Place>(teams)?.into_iter().map(place).collect();
         let other = rows::<Other>(other)?.pop();
         Ok((other.map(|Other { user, devices }| api::OtherUser { user, devices, teams }), rows(erasures)?))
     }

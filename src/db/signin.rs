@@ -23,8 +23,8 @@ impl Db {
         let statement = query!(
             &self.0,
             &format!(
-                "SELECT EXISTS (SELECT 1 FROM devices WHERE device = ?2 AND user IS NOT NULL AND account IS NOT {account})
-                          AS foreign_device,
+                "SELECT EXISTS (SELECT 1 FROM devices WHERE device = ?2 AND user IS NOT NULL
+                                AND (account IS NULL OR account IS NOT {account})) AS foreign_device,
                         EXISTS (SELECT 1 FROM devices WHERE device = ?2 AND revoked_seq IS NOT NULL) AS revoked,
                         EXISTS (SELECT 1 FROM devices WHERE device = ?2 AND user IS NOT NULL) AS known,
                         EXISTS (SELECT 1 FROM users WHERE account = {account}) AS has_user"

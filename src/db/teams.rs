@@ -84,7 +84,8 @@ impl Db {
         };
         let sized: Vec<Sized> = rows(sized)?;
         let on_page = sized.iter().filter(|row| row.fits == 1).count();
-        let empty = |row: &Sized| api::DirectoryUser { user: row.user, log: Vec::new(), name: None, prekeys: Vec::new() };
+        let empty =
+            |row: &Sized| api::DirectoryUser { user: row.user, log: Vec::new(), name: None, prekeys: Vec::new() };
         let mut directory: Vec<api::DirectoryUser> = sized.iter().take(on_page).map(empty).collect();
         let mut of = |user: UserId, change: &mut dyn FnMut(&mut api::DirectoryUser)| {
             if let Ok(at) = directory.binary_search_by_key(&user, |of| of.user) {

@@ -136,7 +136,8 @@ pub(crate) async fn decide(mut call: Call) -> Result<Response, Problem> {
             };
             if let Some(why) = why {
                 db.deny(&new).await?;
-                let advice = "To use it as a new device of yours, run `osmynt logout --erase` there, then sign in again.";
+                let advice =
+                    "To use it as a new device of yours, run `osmynt logout --erase` there, then sign in again.";
                 return Err(Problem::new(Code::Forbidden, format!("{why} {advice}")));
             }
             let person = db::Person {

@@ -25,13 +25,13 @@ use osmynt_core::{Code, DeviceId, Hash, Time, Unverified, b64u, text};
 use uuid::Builder;
 use worker::Response;
 
+use crate::crypto::{self, WebCrypto};
 use crate::db::{Db, Ending, Session};
+use crate::limits;
 use crate::problem::Problem;
 use crate::proof::{self, Proven};
 use crate::routes::Call;
 use crate::tokens::{Access, Confirmation, Refresh, TokenError};
-use crate::crypto::{self, WebCrypto};
-use crate::limits;
 use handshake::{DeviceCode, Handshake, UserCode};
 use refresh::{Verdict, judge};
 
@@ -99,7 +99,9 @@ async fn claim(call: &Call, proven: &Proven, device_code: &str, verifier: &str) 
     // 1
     let code = call.issuer().open::<DeviceCode>(device_code, call.now).map_err(|error| match error {
         TokenError::Expired => expired(),
-        TokenError::Invalid => Problem::new(Code::InvalidRequest, "This is not a device code of this service. Start the sign-in again."),
+        TokenError::Invalid => {
+            Problem::new(Code::InvalidRequest, "This is not a device code of this service. Start the sign-in again.")
+        }
     })?;
     by_its_device(proven, &code.cnf)?;
     // 2
@@ -108,7 +110,10 @@ async fn claim(call: &Call, proven: &Proven, device_code: &str, verifier: &str) 
     let db = Db::open(&call.env)?;
     if !is_verifier(verifier) || Hash::of(verifier.as_bytes()) != code.challenge {
         db.fail(&code.handshake, proven.device, &proven.key, call.now).await?;
-        return Err(Problem::new(Code::InvalidRequest, "The verifier does not match the challenge. Send the one that the challenge was made of."));
+        return Err(Problem::new(
+            Code::InvalidRequest,
+            "The verifier does not match the challenge. Send the one that the challenge was made of.",
+        ));
     }
     // 4
     let decided = db.handshake(&code.handshake).await?.ok_or_else(|| {
@@ -147,9 +152,10 @@ async fn refresh(call: &Call, proven: &Proven, refresh_token: &str, key: Idempot
             let session = Session { generation: noted.generation, ..presented };
             mint(call, session, noted.since, noted.expires_at)
         }
-        Verdict::Superseded => {
-            Err(Problem::new(Code::Unauthenticated, "These tokens were replaced, and those that replaced them as well: use the latest."))
-        }
+        Verdict::Superseded => Err(Problem::new(
+            Code::Unauthenticated,
+            "These tokens were replaced, and those that replaced them as well: use the latest.",
+        )),
         Verdict::Reused => {
             db.end(account, Ending::Reused(&sid), call.now).await?;
             let detail = "This refresh token was used before, by somebody else. To be safe, the session has ended: sign in \
@@ -180,7 +186,10 @@ fn by_its_device(proven: &Proven, cnf: &Confirmation) -> Result<(), Problem> {
     if proven.device == cnf.jkt {
         Ok(())
     } else {
-        Err(Problem::new(Code::Unauthenticated, "The proof was signed by a different device than the one that this was issued to. Sign it with that device's key."))
+        Err(Problem::new(
+            Code::Unauthenticated,
+            "The proof was signed by a different device than the one that this was issued to. Sign it with that device's key.",
+        ))
     }
 }
 

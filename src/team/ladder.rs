@@ -42,7 +42,7 @@ pub(super) const STEPS: &[Step] = &[];
 pub(super) const VERSION: u64 = version_after(STEPS);
 
 const fn version_after(steps: &[Step]) -> u64 {
-    steps.len() as u64 + 1
+    (steps.len() as u64).saturating_add(1)
 }
 
 /// Brings what is stored to the version after the last step. An object of a version that this release does not know, as
@@ -86,33 +86,36 @@ mod tests {
 
         fn stored(&self) -> Result<Option<(u64, String)>, String> {
             let found = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'team'";
-            let found: Option<String> = self.query_row(found, [], |row| row.get(0)).optional().map_err(text)?;
-            found.map(|_| self.query_row("SELECT version, state FROM team", [], version_and_state)).transpose().map_err(text)
+            let found: Option<String> =
+                self.query_row(found, [], |row| row.get(0)).optional().map_err(|error| error.to_string())?;
+            found
+                .map(|_| self.query_row("SELECT version, state FROM team", [], version_and_state))
+                .transpose()
+                .map_err(|error| error.to_string())
         }
 
         fn execute(&self, sql: &str) -> Result<(), String> {
-            self.execute_batch(sql).map_err(text)
+            self.execute_batch(sql).map_err(|error| error.to_string())
         }
 
         fn store(&self, version: u64, state: &str) -> Result<(), String> {
             let version = i64::try_from(version).map_err(|_| "a version over every limit".to_owned())?;
-            self.execute("UPDATE team SET version = ?, state = ?", (version, state)).map(drop).map_err(text)
+            self.execute("UPDATE team SET version = ?, state = ?", (version, state))
+                .map(drop)
+                .map_err(|error| error.to_string())
         }
 
         fn transaction(&self, writes: &mut dyn FnMut() -> Result<(), String>) -> Result<(), String> {
-            self.execute_batch("BEGIN").map_err(text)?;
+            self.execute_batch("BEGIN").map_err(|error| error.to_string())?;
             let outcome = writes();
-            self.execute_batch(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" }).map_err(text)?;
+            self.execute_batch(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" })
+                .map_err(|error| error.to_string())?;
             outcome
         }
 
         fn broken(&self, what: &str) -> String {
             what.to_owned()
         }
-    }
-
-    fn text(error: rusqlite::Error) -> String {
-        error.to_string()
     }
 
     fn version_and_state(row: &rusqlite::Row<'_>) -> rusqlite::Result<(u64, String)> {
@@ -231,7 +234,7 @@ mod tests {
         }
 
         fn transaction(&self, writes: &mut dyn FnMut() -> Result<(), String>) -> Result<(), String> {
-            self.0.execute_batch("BEGIN").map_err(text)?;
+            self.0.execute_batch("BEGIN").map_err(|error| error.to_string())?;
             writes()
         }
 

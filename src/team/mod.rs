@@ -61,8 +61,8 @@ pub(crate) async fn log(call: Call, visitor: Visitor) -> Result<Response, Proble
     forward(&call, visitor.team, &asked).await
 }
 
-/// `POST /v1/teams/{team}/commits`. The object decides. It is asked only for members, pending users, and those who join or leave: a
-/// client whose answer to `member.left` was lost sends it again as no member any more.
+/// `POST /v1/teams/{team}/commits`. The object decides. It is asked only for members, pending users, and those who join or
+/// leave: a client whose answer to `member.left` was lost sends it again as no member any more.
 pub(crate) async fn commit(mut call: Call, visitor: Visitor) -> Result<Response, Problem> {
     let commit: api::Commit = call.json().await?;
     let (first, last) = ends(&commit)?;
