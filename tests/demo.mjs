@@ -11,6 +11,7 @@ import { buildCli, buildWorker, cli } from "../scripts/build.mjs";
 import { Failure, main, path } from "../scripts/project.mjs";
 import { proofFor } from "./client/dpop.mjs";
 import { b64u } from "./client/encodings.mjs";
+import { parseCode } from "./client/invitation.mjs";
 import { keyPairFromScalar, makeKeyPair } from "./client/keys.mjs";
 import { approve } from "./support/browser.mjs";
 import { dump, needlesOf, search } from "./support/dump.mjs";
@@ -53,10 +54,11 @@ async function story(folder, service) {
   }
 
   chapter(`Ada makes the team "${TEAM}" and invites two`);
-  await timed("ada makes it; its name stays between its members", () => ada.json("team", "new", TEAM));
-  const { link } = await ada.json("team", "invite", TEAM, "--uses", "2");
-  tell("ada has a link, whose part after the # is never sent to the service");
-  for (const person of [grace, linus]) await timed(`${person} joins with it; that makes a new team key for everybody`, () => person.json("team", "join", link));
+  const { team } = await timed("ada makes it; its name stays between its members", () => ada.json("team", "new", TEAM));
+  // One use more than is needed: what is left of it is no way back for who is removed.
+  const { code } = await ada.json("team", "invite", TEAM, "--uses", "3");
+  tell("ada has a code to send to both, and one more can use it; it goes to no browser, and the service never sees it");
+  for (const person of [grace, linus]) await timed(`${person} joins with it; that makes a new team key for everybody`, () => person.json("team", "join", code));
   const before = await ada.json("team", "show", TEAM);
   check(before.members.length === 3, "all three are members");
 
@@ -103,7 +105,7 @@ async function story(folder, service) {
   chapter("Linus is removed");
   const saved = join(folder, "saved-while-a-member.osmynt");
   await linus.json("export", sent[0].snippet, "-o", saved);
-  await timed("ada removes linus", () => ada.json("team", "remove", TEAM, "linus"));
+  const { closed } = await timed("ada removes linus", () => ada.json("team", "remove", TEAM, "linus"));
   const after = await ada.json("team", "show", TEAM);
   check(after.members.length === 2, "two members are left");
   check(after.epoch === before.epoch + 1, `the team has a new key: epoch ${after.epoch} after ${before.epoch}`);
@@ -114,7 +116,12 @@ async function story(folder, service) {
   sent.push({ content: later, title: "The new door code", name: "door_code.rs" });
   check((await grace.open(farewell.snippet)).equals(later), "what ada shares now, grace opens");
   await refused(linus, ["open", farewell.snippet], "linus cannot fetch it");
-  await refused(linus, ["list", "--team", TEAM], "nor list what the team has");
+  await refused(linus, ["list", "--team", team], "nor list what the team has");
+  check(closed.length === 1, "the invitation that he came in by had a use left, and was closed with his removal");
+  await refused(linus, ["team", "join", code], "so he does not come back by its code");
+  const open = await ada.json("team", "invite", TEAM, "--uses", "2");
+  await refused(linus, ["team", "join", open.code], "nor by the code of a new one that is for anybody");
+  await ada.json("team", "invite", "revoke", TEAM, open.invite);
 
   chapter("Linus gets hold of everything that the service has stored");
   const stores = await dump(service);
@@ -128,7 +135,8 @@ async function story(folder, service) {
     ...sent.map(({ title }) => ({ name: `the title ${title}`, bytes: Buffer.from(title) })),
     ...sent.map(({ name }) => ({ name: `the path ${name}`, bytes: Buffer.from(name) })),
     ...sent.flatMap(({ content, name }) => needlesOf(name, content)),
-    { name: "the invitation's secret", bytes: Buffer.from(link.slice(link.indexOf("#v1.") + 4)) },
+    { name: "the invitation's code", bytes: Buffer.from(code) },
+    { name: "the invitation's key", bytes: Buffer.from((await parseCode(code)).key) },
   ];
   const known = search(stores, ["https://avatars.invalid/u/1002"]);
   check(known.length > 0, `a control: the address of grace's picture, which the service does hold, is found (in ${storesOf(known)})`);

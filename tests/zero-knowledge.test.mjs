@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { Person } from "./cli/person.mjs";
-import { Client } from "./client/client.mjs";
+import { Client, parseCode } from "./client/client.mjs";
 import { approve } from "./support/browser.mjs";
 import { dump, needlesOf, search } from "./support/dump.mjs";
 import { startService } from "./support/harness.mjs";
@@ -27,8 +27,8 @@ after(async () => {
 
 test("nothing that is at rest or in the log tells what was shared, or what the team is called", async () => {
   await ada.json("team", "new", NAMES.team);
-  const { link } = await ada.json("team", "invite", NAMES.team);
-  await grace.json("team", "join", link);
+  const { code: invitation } = await ada.json("team", "invite", NAMES.team);
+  await grace.json("team", "join", invitation);
   const code = "pub fn focal_length(radius: f64, index: f64) -> f64 {\n    radius / (index - 1.0)\n}\n";
   const bytes = randomBytes(70_000);
   writeFileSync(join(ada.folder, NAMES.file), code);
@@ -46,8 +46,8 @@ test("nothing that is at rest or in the log tells what was shared, or what the t
 
   const stores = await dump(service);
   assert.ok(search(stores, [shared[0].snippet]).length > 0, "a control: an id that the service does hold is found");
-  const secret = { name: "the invitation's secret", bytes: Buffer.from(link.slice(link.indexOf("#v1.") + 4)) };
-  const needles = [...Object.values(NAMES), secret, ...needlesOf("the code", Buffer.from(code)), ...needlesOf("the bytes", bytes)];
+  const secret = { name: "the invitation's secret", bytes: Buffer.from((await parseCode(invitation)).key) };
+  const needles = [...Object.values(NAMES), invitation, secret, ...needlesOf("the code", Buffer.from(code)), ...needlesOf("the bytes", bytes)];
   assert.deepEqual(search(stores, needles).map(({ name, form, where }) => `${name}, ${form}, in ${where}`), []);
 });
 
@@ -75,7 +75,7 @@ test("nothing that is at rest or in the log signs anybody in: no token, no code,
   const { tokens, codes, proofs } = sent;
   assert.deepEqual([tokens.length, codes.length], [6, 3 * 4]);
   const stores = await dump(service);
-  const { results } = await (await service.mf.getD1Database("DB")).prepare("SELECT id FROM sessions WHERE user = ? AND ended_at IS NULL").bind(linus.user).all();
+  const { results } = await (await service.mf.getD1Database("DB")).prepare("SELECT id FROM sessions WHERE account = ? AND ended_at IS NULL").bind(linus.account.id).all();
   assert.ok(search(stores, [results[0].id]).length > 0, "a control: the id of a session, which is worth nothing, is found");
   // A token is as good as its signature, which could also stand alone; and so is a proof.
   const parts = [...tokens, ...codes, ...proofs].flatMap((secret) => [secret, ...(secret.includes(".") ? [secret.split(".")[2]] : [])]);

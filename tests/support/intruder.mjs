@@ -5,6 +5,8 @@ import { createCipheriv, createDecipheriv, createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
+import { Api } from "../client/api.mjs";
+import { Client } from "../client/client.mjs";
 import { b64u } from "../client/encodings.mjs";
 import { contentKeyPurpose, keyPairFromScalar, openEnvelope, teamKeyPurpose } from "../client/keys.mjs";
 import { join as joined, openContent, unwrapContentKey } from "../client/snippet.mjs";
@@ -18,15 +20,16 @@ export function readTeam({ parts, rows }) {
       .map(({ bytes }) => [createHash("sha256").update(bytes).digest("base64url"), bytes]),
   );
   const entries = tables.entries.map(({ jws, received_at }) => ({ ...decode(jws), receivedAt: Number(received_at) }));
+  const sealed = (seq) => tables.snippet_envelopes.filter((row) => row.seq === seq).map(({ envelope }) => JSON.parse(envelope));
   const snippets = tables.snippets
     .filter(({ statement }) => statement !== null)
-    .map(({ statement }) => ({ ...decode(statement), ciphertext: blobs.get(decode(statement).payload.sha256) }));
+    .map(({ seq, statement }) => ({ ...decode(statement), envelopes: sealed(seq), ciphertext: blobs.get(decode(statement).payload.sha256) }));
   const envelopes = tables.envelopes.map(({ device, epoch, envelope }) => ({ device, epoch: Number(epoch), envelope: JSON.parse(envelope) }));
   return { entries, snippets, envelopes };
 }
 
-/** The bytes of a snippet, as the service would send them. */
-export const containerOf = ({ compact, ciphertext }) => joined(compact, ciphertext);
+/** The bytes of a snippet, with the envelopes of everybody it is for, which the service gives nobody. */
+export const containerOf = ({ compact, envelopes, ciphertext }) => joined(compact, ciphertext, envelopes);
 
 /** Every secret in the key store of a home: `{ device, prekeys, teamKeys }`, the last two as private keys and 32-byte keys. */
 export async function keysOf(home) {
@@ -41,6 +44,18 @@ export async function keysOf(home) {
 
 /** All that a key store holds, as it stands there. */
 export const secretsOf = async (home) => (await openVault(home)).secrets;
+
+/** The independent client, in the place of the command whose home this is, for what the command does not do. */
+export async function clientOf(home, origin) {
+  const { device, session } = await secretsOf(home);
+  const key = await keyPairFromScalar("ECDSA", b64u.decode(device.signer, 32));
+  const client = new Client(new Api(origin, key), () => Math.floor(Date.now() / 1000), key);
+  client.keep(session);
+  const { account, device: place } = await client.api.me();
+  client.tokens = { ...session, account: account.id };
+  client.user = place.user;
+  return client;
+}
 
 /** Changes what a key store holds, as only its owner's machine could: for tests of what happens with time. */
 export async function changeVault(home, change) {
@@ -77,13 +92,13 @@ export async function intrude({ entries, snippets, envelopes }, { prekeys, teamK
   }
 
   const read = new Map();
-  for (const { header, payload, ciphertext } of snippets) {
+  for (const { header, payload, envelopes: sealed, ciphertext } of snippets) {
     const { audience, snippet } = payload;
     const candidates = [...keys];
     for (const key of keys) {
       if (audience.wrapped) candidates.push(await orNothing(unwrapContentKey(audience.wrapped, key, team, audience.epoch, snippet)));
     }
-    for (const envelope of audience.envelopes ?? []) candidates.push(...(await openedBy(prekeys, envelope, contentKeyPurpose(team, snippet, header.kid))));
+    for (const envelope of sealed) candidates.push(...(await openedBy(prekeys, envelope, contentKeyPurpose(team, snippet, header.kid))));
     for (const key of candidates.filter(Boolean)) {
       const opened = await orNothing(openContent(key, payload, ciphertext));
       if (opened) read.set(snippet, opened);
