@@ -4,7 +4,9 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { utf8, fromUtf8, randomBytes, hashOf } from "./client/encodings.mjs";
 import { Command } from "./client/command.mjs";
+import { split } from "./client/snippet.mjs";
 import { makeTeam, startWorld } from "./client/world.mjs";
+import { approve } from "./support/browser.mjs";
 
 const code = utf8("fn main() {\n    println!(\"grüezi\");\n}\n");
 const problem = (code) => ({ name: "Problem", code });
@@ -19,14 +21,21 @@ describe("the independent client", () => {
   });
   after(() => world?.dispose());
 
-  it("signs in, begins its user's log, and refreshes its access token", async () => {
-    const { user, device, log } = await ada.api.me();
-    assert.equal(user.login, "ada");
-    assert.deepEqual(device, { id: ada.device.id, active: true });
-    assert.equal(log.head.seq, 0);
-    assert.equal((await ada.ownLog()).identity, log.identity);
+  const rolesIn = ({ log, logins }) => Object.fromEntries([...log.roster.values()].map(({ user, role }) => [logins.get(user), role]));
+  const isStale = async (team) => {
+    const { log, directory } = await ada.read(team);
+    return log.isStale(directory, ada.now());
+  };
+
+  it("signs in, founds a user, signs its name, and refreshes its access token", async () => {
+    const { account, device, head, other, erasures } = await ada.me();
+    assert.equal(account.login, "ada");
+    assert.deepEqual(device, { id: ada.device.id, user: ada.user, active: true });
+    assert.deepEqual([head.seq, other, erasures], [1, null, []]);
+    const log = await ada.ownLog();
+    assert.deepEqual([log.user, log.head], [ada.user, head]);
     await ada.refresh();
-    assert.deepEqual((await ada.api.me()).user, user);
+    assert.deepEqual((await ada.me()).account, account);
   });
 
   it("is told that the service is well", async () => {
@@ -38,9 +47,10 @@ describe("the independent client", () => {
     const team = await ada.createTeam("Analytical Engines");
     const view = await ada.read(team);
     assert.equal(await ada.teamName(view), "Analytical Engines");
-    const { stale, members, invites, epoch } = await ada.api.team(team);
-    assert.deepEqual({ stale, invites, epoch, roles: members.map(({ login, role }) => [login, role]) }, { stale: false, invites: [], epoch: 1, roles: [["ada", "owner"]] });
-    assert.ok((await ada.api.teams()).teams.some((each) => each.team === team && each.role === "owner"));
+    const { log, directory } = view;
+    assert.deepEqual([log.epoch.number, log.isStale(directory, ada.now()), log.openInvites(ada.now())], [1, false, []]);
+    assert.deepEqual(rolesIn(view), { ada: "owner" });
+    assert.ok((await ada.teams()).teams.some((each) => each.team === team && !each.pending));
     assert.deepEqual((await grace.api.teams()).teams, []);
     await assert.rejects(grace.read(team), problem("not-found"));
   });
@@ -48,9 +58,10 @@ describe("the independent client", () => {
   it("invites and joins, and the joiner gets no earlier key", async () => {
     const team = await ada.createTeam("Compilers");
     const early = await ada.share(team, code, { header: { title: "early" } });
-    const { link, id } = await ada.invite(team, { role: "admin" });
-    assert.deepEqual((await ada.api.team(team)).invites.map(({ invite, role, uses_left }) => ({ invite, role, uses_left })), [{ invite: id, role: "admin", uses_left: 1 }]);
-    await grace.join(link);
+    const { code: invitation, id } = await ada.invite(team, { role: "admin" });
+    const open = (await ada.read(team)).log.openInvites(ada.now());
+    assert.deepEqual(open.map(({ id, role, by, uses, used }) => ({ id, role, by, uses, used })), [{ id, role: "admin", by: ada.user, uses: 1, used: 0 }]);
+    assert.equal(await grace.join(invitation), team);
     const late = await ada.share(team, code, { header: { title: "late" } });
 
     assert.equal(await grace.teamName(await grace.read(team)), "Compilers");
@@ -58,7 +69,7 @@ describe("the independent client", () => {
     assert.deepEqual((await grace.list(team)).map(({ header }) => header.title), ["late"]);
     await assert.rejects(grace.open(team, early), problem("not-found"));
     assert.deepEqual((await ada.list(team)).map(({ header }) => header.title), ["late", "early"]);
-    await assert.rejects(linus.join(link), problem("gone"));
+    await assert.rejects(linus.join(invitation), problem("gone"));
   });
 
   it("shares with the team in both directions, across rotations by either", async () => {
@@ -111,10 +122,10 @@ describe("the independent client", () => {
   it("rotates by itself after somebody left", async () => {
     const team = await makeTeam(ada, "Leaving", { member: grace });
     await grace.leave(team);
-    assert.equal((await ada.api.team(team)).stale, true);
+    assert.equal(await isStale(team), true);
     const snippet = await ada.share(team, code);
     assert.deepEqual((await ada.open(team, snippet)).content, code);
-    assert.equal((await ada.api.team(team)).stale, false);
+    assert.equal(await isStale(team), false);
   });
 
   it("changes roles, policy and name, and withdraws invitations", async () => {
@@ -124,11 +135,11 @@ describe("the independent client", () => {
     await ada.rename(team, "New name");
     await grace.changePolicy(team, { max_epoch_age: 3600 });
     assert.equal(await grace.teamName(await grace.read(team)), "New name");
-    assert.deepEqual((await grace.api.team(team)).policy, { max_epoch_age: 3600 });
-    const { id, link } = await ada.invite(team);
+    assert.deepEqual((await grace.read(team)).log.policy, { max_epoch_age: 3600, joining: "invitation" });
+    const { id, code: invitation } = await ada.invite(team);
     await grace.revokeInvite(team, id);
-    assert.deepEqual((await ada.api.team(team)).invites, []);
-    await assert.rejects(linus.join(link), problem("gone"));
+    assert.deepEqual((await ada.read(team)).log.openInvites(ada.now()), []);
+    await assert.rejects(linus.join(invitation), problem("gone"));
   });
 
   it("deletes a snippet for good", async () => {
@@ -146,10 +157,11 @@ describe("the independent client", () => {
     const team = await makeTeam(ada, "Expiry", { member: grace });
     const snippet = await ada.share(team, code, { exp: ada.now() + 600 });
     assert.deepEqual((await grace.open(team, snippet)).content, code);
-    const clock = grace.now;
-    grace.now = () => clock() + 601;
+    // Whoever has read with a clock that is ahead believes nothing that is received before.
+    const { now, pins } = grace;
+    Object.assign(grace, { now: () => now() + 601, pins: new Map(pins) });
     await assert.rejects(grace.open(team, snippet), { name: "Refused", code: "gone" });
-    grace.now = clock;
+    Object.assign(grace, { now, pins });
   });
 
   it("uses two devices of one person, until one is revoked", async () => {
@@ -158,15 +170,16 @@ describe("the independent client", () => {
     assert.equal((await phone.api.me()).device.active, false);
     await assert.rejects(phone.read(team), problem("forbidden"));
     await linus.addDevice(await phone.describe());
-    phone.learnSiblingPrekey(linus.device.id, linus.prekeys.get(linus.prekey).jwk);
+    assert.deepEqual((await phone.me()).device, { id: phone.device.id, user: linus.user, active: true });
 
-    assert.equal((await ada.api.team(team)).stale, true);
+    assert.equal(await isStale(team), true);
     const shared = await ada.share(team, code);
     const letter = await ada.share(team, code, { to: [linus.user] });
     const sent = await linus.share(team, code, { to: [ada.user] });
     for (const snippet of [shared, letter, sent]) assert.deepEqual((await phone.open(team, snippet)).content, code);
     assert.equal((await phone.list(team)).length, 3);
     const own = await phone.createTeam("From the phone");
+    assert.equal(await linus.teamName(await linus.read(own)), "From the phone");
     await linus.rotate(own);
 
     await linus.revokeDevice(phone.device.id);
@@ -176,19 +189,117 @@ describe("the independent client", () => {
     assert.equal((await ada.read(team)).log.roster.get(linus.user).devices.length, 1);
   });
 
-  it("starts an account over, which its teams then do not know", async () => {
+  it("starts over as another user, and leaves the former one as it was", async () => {
     const margaret = await world.signIn("margaret");
-    const team = await makeTeam(ada, "Reset", { admin: margaret });
+    const team = await makeTeam(ada, "Starting over", { admin: margaret });
+    const before = await ada.share(team, code, { to: [margaret.user] });
     const again = await world.signIn("margaret");
-    await again.resetIdentity();
-    await assert.rejects(margaret.read(team), ({ code }) => ["forbidden", "unauthenticated"].includes(code));
-    await assert.rejects(again.rotate(team), (error) => ["forbidden", "not-found"].includes(error.code));
-    await ada.share(team, code);
-    assert.deepEqual((await ada.read(team)).log.roster.get(again.user).devices, []);
-    await again.join((await ada.invite(team)).link);
+    const { other } = await again.me();
+    assert.deepEqual(other, { user: margaret.user, devices: 1, teams: [{ team, role: "admin", others: 1, other_owner: true }] });
+    await again.startOver();
+    assert.notEqual(again.user, margaret.user);
+    await assert.rejects(again.read(team), problem("not-found"));
+
+    // The former user goes on: its device reads, shares and rotates.
+    assert.deepEqual((await margaret.open(team, before)).content, code);
+    const shared = await margaret.share(team, code);
+    await margaret.rotate(team);
+    assert.deepEqual((await ada.open(team, shared)).content, code);
+    assert.equal((await margaret.me()).device.user, margaret.user);
+
+    // The new one is somebody else, who has the same name.
+    await again.join((await ada.invite(team)).code);
+    const { log, logins } = await ada.read(team);
+    assert.deepEqual([log.roster.get(margaret.user).role, log.roster.get(again.user).role], ["admin", "member"]);
+    assert.deepEqual([logins.get(margaret.user), logins.get(again.user)], ["margaret", "margaret"]);
+    assert.throws(() => ada.userCalled({ log, logins }, "margaret"), { code: "forbidden" });
+    await assert.rejects(again.open(team, before), problem("not-found"));
+  });
+
+  it("asks to be confirmed, and is a member once an admin has done so", async () => {
+    const team = await ada.createTeam("Confirmation", { max_epoch_age: 3600, joining: "confirmation" });
+    const { code: invitation } = await ada.invite(team, { uses: 2 });
+    const early = await ada.share(team, code);
+    for (const client of [grace, linus]) await client.join(invitation);
+    assert.deepEqual((await grace.teams()).teams.find((each) => each.team === team), { team, pending: true });
+    assert.deepEqual([...(await grace.read(team)).log.pending.keys()].sort(), [grace.user, linus.user].sort());
+    for (const request of [() => grace.list(team), () => grace.api.envelopes(team, 0), () => grace.api.snippet(team, early)]) {
+      await assert.rejects(request, problem("not-found"));
+    }
+    assert.equal(await isStale(team), false);
+
+    await ada.confirm(team, grace.user);
+    assert.equal(await grace.teamName(await grace.read(team)), "Confirmation");
+    const late = await grace.share(team, code);
+    assert.deepEqual((await ada.open(team, late)).content, code);
+    await assert.rejects(grace.open(team, early), problem("not-found"));
+
+    await ada.removeMember(team, linus.user);
+    await assert.rejects(linus.read(team), problem("not-found"));
+    const { log } = await ada.read(team);
+    assert.deepEqual([log.pending.size, log.roster.has(linus.user), log.epoch.number], [0, false, 2]);
+  });
+
+  it("withdraws while it waits to be confirmed", async () => {
+    const team = await ada.createTeam("Withdrawal", { max_epoch_age: 3600, joining: "confirmation" });
+    await grace.join((await ada.invite(team)).code);
+    await grace.leave(team);
+    assert.equal((await ada.read(team)).log.pending.size, 0);
+    assert.ok(!(await grace.teams()).teams.some((each) => each.team === team));
+    await assert.rejects(grace.read(team), problem("not-found"));
+  });
+
+  it("closes what a removed member could come back by", async () => {
+    const team = await ada.createTeam("Closed doors");
+    const { code: entrance } = await ada.invite(team, { role: "admin", uses: 5 });
+    await grace.join(entrance);
+    const { code: theirs } = await grace.invite(team, { role: "admin", uses: 5 });
+    const { code: owners } = await ada.invite(team, { uses: 5 });
+    await ada.removeMember(team, grace.user);
+    for (const closed of [entrance, theirs]) await assert.rejects(grace.join(closed), problem("gone"));
+    await assert.rejects(grace.join(owners), problem("forbidden"));
+    await assert.rejects(linus.join(theirs), problem("gone"));
+    await grace.join((await ada.invite(team, { user: grace.user })).code);
+    assert.deepEqual((await grace.open(team, await ada.share(team, code))).content, code);
+  });
+
+  it("lets in by an invitation for one person nobody else", async () => {
+    const team = await ada.createTeam("By name");
+    const { code: invitation } = await ada.invite(team, { user: linus.user });
+    await assert.rejects(grace.join(invitation), problem("forbidden"));
+    await linus.join(invitation);
+  });
+
+  it("finds out that a team was deleted", async () => {
+    const team = await makeTeam(ada, "Deleted", { admin: grace });
     const snippet = await ada.share(team, code);
-    assert.deepEqual((await again.open(team, snippet)).content, code);
-    assert.equal((await ada.read(team)).log.roster.get(again.user).role, "member");
+    await assert.rejects(grace.deleteTeam(team), problem("forbidden"));
+    await ada.deleteTeam(team);
+    for (const client of [ada, grace]) {
+      await assert.rejects(client.read(team), problem("not-found"));
+      await assert.rejects(client.open(team, snippet), problem("not-found"));
+    }
+    const { vanished } = await grace.teams();
+    assert.ok(vanished.includes(team));
+    assert.ok(!(await ada.teams()).vanished.includes(team), "the owner knows");
+  });
+
+  it("shows people by the names that they signed", async () => {
+    const team = await makeTeam(ada, "Names", { member: grace });
+    const names = async (client) => [...client.people(await client.read(team)).values()].map(({ login, doubt }) => [login, doubt]);
+    assert.deepEqual(await names(ada), [["ada", null], ["grace", null]]);
+    // GitHub tells of a new login at the next sign-in; the new name is there once it is signed.
+    world.service.github.people.find(({ login }) => login === "grace").login = "grace-hopper";
+    try {
+      await grace.obtainTokens("laptop", ({ verification_uri_complete }) => approve(verification_uri_complete, "grace-hopper"));
+      assert.deepEqual(await names(ada), [["ada", null], ["grace", null]]);
+      await grace.signName();
+      assert.deepEqual(await names(ada), [["ada", null], ["grace-hopper", "changed"]]);
+      ada.acceptName(await ada.read(team), grace.user);
+      assert.deepEqual(await names(ada), [["ada", null], ["grace-hopper", null]]);
+    } finally {
+      world.service.github.people.find(({ login }) => login === "grace-hopper").login = "grace";
+    }
   });
 
   it("renews its prekey and still opens what was sealed to the one before", async () => {
@@ -198,8 +309,10 @@ describe("the independent client", () => {
     await grace.renewPrekey();
     const next = await ada.share(team, code, { to: [grace.user] });
     assert.deepEqual((await grace.open(team, letter)).content, code);
-    const { statement } = await grace.open(team, next);
-    const used = statement.audience.envelopes.find(({ device }) => device === grace.device.id).prekey;
+    await grace.open(team, next);
+    const { envelopes } = split(await grace.api.snippet(team, next));
+    assert.deepEqual(envelopes.map(({ device }) => device), [grace.device.id], "those for its own devices");
+    const [{ prekey: used }] = envelopes;
     assert.notEqual(used, before);
     assert.equal(used, grace.prekey);
   });
@@ -232,7 +345,7 @@ describe("the independent client", () => {
   it("reads logs and lists of more than one page", async () => {
     const team = await ada.createTeam("Pages");
     for (let round = 0; round < 7; round += 1) {
-      const events = Array.from({ length: 16 }, (_, index) => ({ type: "policy.changed", policy: { max_epoch_age: 3600 + round * 16 + index } }));
+      const events = Array.from({ length: 16 }, (_, index) => ({ type: "policy.changed", policy: { max_epoch_age: 3600 + round * 16 + index, joining: "invitation" } }));
       await ada.change(team, () => events);
     }
     assert.equal((await ada.read(team)).log.head.seq, 1 + 7 * 16);
@@ -284,7 +397,7 @@ describe("the osmynt command and the independent client", () => {
   it("understand each other in a team that the command made", async () => {
     const team = await ada.createTeam("Made by the command");
     const early = await ada.share(team, code);
-    assert.equal(await grace.join((await ada.invite(team)).link), team);
+    assert.equal(await grace.join((await ada.invite(team)).code), team);
     assert.equal(await grace.teamName(await grace.read(team)), "Made by the command");
     await assert.rejects(grace.open(team, early), problem("not-found"));
     await exchange(team, ada, grace);
@@ -297,7 +410,7 @@ describe("the osmynt command and the independent client", () => {
   it("understand each other in a team that the independent client made", async () => {
     const team = await grace.createTeam("Made by the other");
     const early = await grace.share(team, code);
-    assert.equal(await ada.join((await grace.invite(team, { role: "admin" })).link), team);
+    assert.equal(await ada.join((await grace.invite(team, { role: "admin" })).code), team);
     assert.equal((await ada.show(team)).name, "Made by the other");
     await assert.rejects(ada.open(team, early), { name: "Exit", code: 4 });
     await exchange(team, grace, ada);
@@ -310,7 +423,7 @@ describe("the osmynt command and the independent client", () => {
 
   it("tell each other title, path, language and lines", async () => {
     const team = await ada.createTeam("Headers");
-    await grace.join((await ada.invite(team)).link);
+    await grace.join((await ada.invite(team)).code);
     const header = { kind: "code", title: "ü 😀", language: "Rust", path: "src/a b.rs", repository: "osmynt", lines: { from: 7, to: 9 } };
     const sent = await grace.share(team, code, { header });
     const [listed] = await ada.list(team);
@@ -325,8 +438,8 @@ describe("the osmynt command and the independent client", () => {
 
   it("remove each other, and then open nothing more of each other", async () => {
     const team = await ada.createTeam("Removal by the command");
-    await grace.join((await ada.invite(team, { role: "owner" })).link);
-    await linus.join((await grace.invite(team)).link);
+    await grace.join((await ada.invite(team, { role: "owner" })).code);
+    await linus.join((await grace.invite(team)).code);
     const before = await grace.share(team, code);
     await grace.removeMember(team, linus.user);
     const after = await ada.share(team, code);
@@ -336,10 +449,31 @@ describe("the osmynt command and the independent client", () => {
     await assert.rejects(grace.read(team), problem("not-found"));
   });
 
+  it("confirm each other", async () => {
+    const team = await grace.createTeam("Confirmation", { max_epoch_age: 3600, joining: "confirmation" });
+    const { code: invitation } = await grace.invite(team, { role: "admin", uses: 2 });
+    await ada.join(invitation);
+    assert.deepEqual([...(await grace.read(team)).log.pending.keys()], [ada.user]);
+    await assert.rejects(ada.share(team, code), { name: "Exit" });
+    await grace.confirm(team, ada.user);
+    await exchange(team, grace, ada);
+    await linus.join(invitation);
+    await ada.confirm(team, linus.user);
+    await exchange(team, grace, linus);
+  });
+
+  it("know each other by the names that they signed", async () => {
+    const team = await ada.createTeam("Names");
+    await grace.join((await ada.invite(team)).code);
+    assert.equal(grace.userCalled(await grace.read(team), "ada"), ada.user);
+    const letter = await ada.share(team, code, { to: ["grace"] });
+    assert.deepEqual((await grace.open(team, letter)).content, code);
+  });
+
   it("rotate for each other after somebody left", async () => {
     const team = await grace.createTeam("Leaving");
-    await ada.join((await grace.invite(team)).link);
-    await linus.join((await grace.invite(team)).link);
+    await ada.join((await grace.invite(team)).code);
+    await linus.join((await grace.invite(team)).code);
     await linus.leave(team);
     const snippet = await ada.share(team, code);
     assert.deepEqual((await grace.open(team, snippet)).content, code);
@@ -350,7 +484,7 @@ describe("the osmynt command and the independent client", () => {
 
   it("reach a second device of the other", async () => {
     const team = await ada.createTeam("Two devices");
-    await grace.join((await ada.invite(team)).link);
+    await grace.join((await ada.invite(team)).code);
     const phone = await world.signIn("grace");
     await grace.addDevice(await phone.describe());
     for (const to of [null, [grace.user]]) {

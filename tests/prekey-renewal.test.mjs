@@ -16,7 +16,7 @@ before(async () => {
   [ada, grace] = [await Person.create("ada"), await Person.create("grace")];
   for (const person of [ada, grace]) assert.equal((await person.signIn(service)).code, 0);
   await ada.json("team", "new", "clocks");
-  await grace.json("team", "join", (await ada.json("team", "invite", "clocks")).link);
+  await grace.json("team", "join", (await ada.json("team", "invite", "clocks")).code);
 });
 
 after(async () => {

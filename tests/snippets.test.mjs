@@ -6,9 +6,10 @@ import { connect } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Problem } from "./client/api.mjs";
-import { b64u, concat, utf8 } from "./client/encodings.mjs";
+import { concat, utf8 } from "./client/encodings.mjs";
+import { PAGE_BYTES, STATEMENT_LIMITS } from "./client/limits.mjs";
 import { join, MEDIA_TYPE, newSnippetId, split } from "./client/snippet.mjs";
-import { parse, sign } from "./client/statements.mjs";
+import { parse, sign, signText } from "./client/statements.mjs";
 import { makeTeam, startWorld } from "./client/world.mjs";
 import { spied, spyOn, until } from "./support/spy.mjs";
 
@@ -39,9 +40,9 @@ const ids = (page) => Promise.all(page.snippets.map(async ({ statement }) => (aw
 const listed = async (client, options) => ids(await client.api.snippets(team, options));
 /** The same ciphertext under a statement that differs in some members. */
 async function restated(client, bytes, change) {
-  const { statement, ciphertext } = split(bytes);
+  const { statement, ciphertext, envelopes } = split(bytes);
   const { payload } = await parse("osmynt-snippet+jws", statement);
-  return join(await sign("osmynt-snippet+jws", { ...payload, iat: client.now(), ...change }, client.device), ciphertext);
+  return join(await sign("osmynt-snippet+jws", { ...payload, iat: client.now(), ...change }, client.device), ciphertext, envelopes);
 }
 /** Moves the log, so that what was built before is stale. */
 const moveLog = () => author.rename(team, `Snippets ${Math.random()}`);
@@ -80,7 +81,10 @@ describe("a snippet", () => {
     const send = () => author.api.send("PUT", `/v1/teams/${team}/snippets/${id}`, { body: bytes, headers: { "Content-Type": MEDIA_TYPE } });
     const [first, second] = [await send(), await send()];
     assert.deepEqual([first.status, second.status], [201, 200]);
-    assert.deepEqual(await first.json(), await second.json());
+    const { snippet, received_at } = await first.json();
+    assert.equal(snippet, id);
+    assert.deepEqual(await second.json(), { snippet, received_at });
+    assert.equal((await reader.api.snippetReceived(team, id)).receivedAt, received_at);
     // Signed anew it is the same: no signature identifies anything.
     const { payload } = await parse("osmynt-snippet+jws", split(bytes).statement);
     await put(author, id, await restated(author, bytes, payload));
@@ -116,6 +120,7 @@ describe("bytes that are not what the statement says", () => {
       join(statement, ciphertext.subarray(1)),
       join(statement, concat(ciphertext, new Uint8Array(1))),
       join(statement, new Uint8Array()),
+      join(statement, ciphertext, split(await build(author, newId(), CODE, { to: [reader.user] })).envelopes),
     ]) {
       await rejects(() => put(author, id, bytes), "invalid-request");
       assert.ok(!(await isStored(id)));
@@ -361,7 +366,7 @@ describe("whom a snippet is for", () => {
     const own = await makeTeam(author, "Readers", { member: reader });
     const toTeam = await author.share(own, CODE);
     const toReader = await author.share(own, CODE, { to: [reader.user] });
-    await other.join((await author.invite(own)).link);
+    await other.join((await author.invite(own)).code);
     const late = await author.share(own, CODE);
     assert.deepEqual(await listedIn(own, author), [late, toReader, toTeam]);
     assert.deepEqual(await listedIn(own, reader), [late, toReader, toTeam]);
@@ -373,32 +378,51 @@ describe("whom a snippet is for", () => {
     assert.ok(!(await listedIn(own, author)).includes(answer), "not even an owner");
   });
 
-  it("who comes back sees what was theirs, and what is sent to the team from then on", async () => {
+  it("who comes back sees what was for them before, and what is sent to the team from then on", async () => {
     const own = await makeTeam(author, "Back again", { member: reader });
     const toTeam = await author.share(own, CODE);
     const toReader = await author.share(own, CODE, { to: [reader.user] });
+    const theirs = await reader.share(own, CODE);
+    const direct = await reader.share(own, CODE, { to: [author.user] });
     await author.removeMember(own, reader.user);
     await rejects(() => reader.api.snippets(own), "not-found");
     const meanwhile = await author.share(own, CODE);
-    await reader.join((await author.invite(own)).link);
+    await reader.join((await author.invite(own, { user: reader.user })).code);
     const since = await author.share(own, CODE);
-    assert.deepEqual(await listedIn(own, reader), [since, toReader]);
-    for (const id of [toTeam, meanwhile]) await rejects(() => reader.api.snippet(own, id), "not-found");
+    assert.deepEqual(await listedIn(own, reader), [since, direct, theirs, toReader, toTeam]);
+    for (const id of [since, direct, theirs, toReader, toTeam]) assert.deepEqual((await reader.open(own, id)).content, CODE);
+    await rejects(() => reader.api.snippet(own, meanwhile), "not-found");
   });
 
-  it("who started over is somebody else", async () => {
+  it("who started over is somebody else, and the former user sees what it saw", async () => {
     const own = await author.createTeam("Started over");
     const before = await world.signIn("late");
-    await before.join((await author.invite(own)).link);
+    await before.join((await author.invite(own)).code);
     const toThem = await author.share(own, CODE, { to: [before.user] });
     const theirs = await before.share(own, CODE, { to: [author.user] });
     const again = await world.signIn("late");
-    await again.resetIdentity();
+    await again.startOver();
     await rejects(() => again.api.snippets(own), "not-found");
-    await again.join((await author.invite(own)).link);
+    await again.join((await author.invite(own)).code);
     assert.deepEqual(await listedIn(own, again), []);
     for (const id of [toThem, theirs]) await rejects(() => again.api.snippet(own, id), "not-found");
-    assert.deepEqual(await listedIn(own, author), [theirs, toThem]);
+    for (const client of [author, before]) assert.deepEqual(await listedIn(own, client), [theirs, toThem]);
+    assert.deepEqual((await before.open(own, toThem)).content, CODE);
+  });
+
+  it("and who are given the envelopes for their own devices, and no others", async () => {
+    const own = await makeTeam(author, "Envelopes", [["member", reader], ["member", other]]);
+    const id = newId();
+    const bytes = await build(author, id, CODE, { team: own, to: [reader.user, other.user] });
+    await author.api.putSnippet(own, id, bytes);
+    const { statement, envelopes, ciphertext } = split(bytes);
+    assert.equal(envelopes.length, 3);
+    for (const client of [author, reader, other]) {
+      const given = envelopes.filter(({ device }) => device === client.device.id);
+      assert.equal(given.length, 1);
+      assert.deepEqual(split(await client.api.snippet(own, id)), { statement, envelopes: given, ciphertext });
+      assert.deepEqual((await client.api.snippets(own)).snippets.map((each) => each.envelopes), [given]);
+    }
   });
 
   it("nobody, once it has expired", async () => {
@@ -437,10 +461,36 @@ describe("a list of snippets", () => {
   });
 
   it("has 1 to 100 on a page, and cursors that it gave itself", async () => {
-    for (const query of ["limit=0", "limit=101", "limit=x", "limit=-1", "cursor=x", "cursor=", "cursor=AAAA"]) {
-      await rejects(() => author.api.send("GET", `/v1/teams/${team}/snippets?${query}`), "invalid-request");
+    const list = (query) => author.api.send("GET", `/v1/teams/${team}/snippets?${query}`);
+    for (const query of ["limit=0", "limit=x", "limit=-1", "limit=", "limit=010", "cursor=x", "cursor=", "cursor=AAAA"]) {
+      await rejects(() => list(query), "invalid-request");
     }
+    for (const query of ["limit=101", "limit=1000000"]) await rejects(() => list(query), "too-large");
     await author.api.snippets(team, { limit: 100 });
-    await author.api.snippets(team, { cursor: b64u.encode(new Uint8Array(8).fill(255)) });
+  });
+
+  it("ends a page after 1 MiB of statements, and another follows", async () => {
+    const own = await makeTeam(author, "Long statements", { member: reader });
+    const view = await author.read(own);
+    const shared = [];
+    // As long as statements may be: 64 of them are more than a MiB.
+    const limit = STATEMENT_LIMITS["osmynt-snippet+jws"];
+    for (let count = 0; count < 66; count += 1) {
+      const id = newId();
+      const { statement, ciphertext } = split(await author.buildSnippet(view, id, CODE, { to: null }));
+      const { payload, kid } = await parse("osmynt-snippet+jws", statement);
+      const header = JSON.stringify({ alg: "ES256", typ: "osmynt-snippet+jws", kid });
+      const text = JSON.stringify(payload);
+      const long = await signText(header, text.padEnd(text.length + Math.floor(((limit - statement.length) * 3) / 4)), author.device.privateKey);
+      assert.ok(long.length <= limit && long.length > limit - 8);
+      await author.api.putSnippet(own, id, join(long, ciphertext));
+      shared.unshift(id);
+    }
+    const pages = [];
+    for (let cursor; cursor !== null; cursor = pages.at(-1).next) pages.push(await reader.api.snippets(own, { cursor }));
+    assert.equal(pages.length, 2);
+    for (const { snippets } of pages) assert.ok(snippets.reduce((sum, { statement }) => sum + statement.length, 0) <= PAGE_BYTES);
+    assert.deepEqual((await Promise.all(pages.map(ids))).flat(), shared);
+    assert.equal((await reader.list(own)).length, 66);
   });
 });

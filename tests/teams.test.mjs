@@ -3,12 +3,14 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { Problem } from "./client/api.mjs";
-import { parseLink } from "./client/client.mjs";
-import { b64u, randomBytes, utf8 } from "./client/encodings.mjs";
+import { parseCode } from "./client/client.mjs";
+import { ascending, b64u, randomBytes, utf8 } from "./client/encodings.mjs";
 import { keyPairFromScalar, makeKeyPair } from "./client/keys.mjs";
+import { PAGE_BYTES } from "./client/limits.mjs";
 import { newSnippetId } from "./client/snippet.mjs";
-import { sign } from "./client/statements.mjs";
+import { sign, signText } from "./client/statements.mjs";
 import { TeamLog } from "./client/teamlog.mjs";
+import { nameCommitment, newOpening } from "./client/userlog.mjs";
 import { makeTeam, startWorld } from "./client/world.mjs";
 import { snapshot } from "./support/dump.mjs";
 import { spied, spyOn, until } from "./support/spy.mjs";
@@ -19,7 +21,8 @@ const DEVICES = { use: "team d1", detail: "FROM users u LEFT JOIN devices d" };
 const PROJECTION = { use: "team d1", detail: "INSERT INTO teams" };
 
 const ALWAYS = 1_000;
-const POLICIES = [3600, 7200, 10_800].map((max_epoch_age) => ({ max_epoch_age }));
+const POLICIES = [3600, 7200, 10_800].map((max_epoch_age) => ({ max_epoch_age, joining: "invitation" }));
+const CONFIRMATION = { max_epoch_age: 3600, joining: "confirmation" };
 
 let world, spy, owner, admin, member, stranger;
 
@@ -36,12 +39,17 @@ const policy = (index) => ({ type: "policy.changed", policy: POLICIES[index] });
 const invitation = async (client) => ({ type: "invite.created", key: (await makeKeyPair("ECDSA")).jwk, role: "member", exp: client.now() + 3600, uses: 1 });
 /** A commit that founds a team, not sent. */
 async function foundingCommit(client) {
-  const own = await client.ownLog();
-  const view = { log: new TeamLog(), directory: new Map([[client.user, own]]), prekeys: new Map() };
-  const event = { type: "team.created", nonce: b64u.encode(randomBytes(16)), identity: own.identity, policy: POLICIES[0] };
+  const { log: own, prekeys } = await client.readOwn();
+  const view = { log: new TeamLog(), directory: new Map([[client.user, own]]), prekeys };
+  const event = { type: "team.created", nonce: b64u.encode(randomBytes(16)), policy: POLICIES[0] };
   return (await client.buildCommit(view, [event], "Founded")).body;
 }
 const teamsOf = async (client) => (await client.api.teams()).teams.map(({ team }) => team);
+/** Where a team stands, as its log says. */
+async function stateOf(client, team) {
+  const { log, directory } = await client.read(team);
+  return { head: log.head, epoch: log.epoch.number, policy: log.policy, roster: [...log.roster.values()], stale: log.isStale(directory, client.now()) };
+}
 const headOf = async (client, team) => (await client.api.log(team, 0)).head;
 const rejects = (action, code) => assert.rejects(action, (problem) => problem instanceof Problem && problem.code === code);
 /** The codes of what was refused and the answers to the others. */
@@ -52,11 +60,11 @@ describe("a team's object", () => {
   it("forgets nothing when it loses its memory", async () => {
     const team = await makeTeam(owner, "Lasting", { member });
     const snippet = await owner.share(team, utf8("before"));
-    const before = await owner.api.team(team);
+    const before = await stateOf(owner, team);
     await world.service.restart();
-    assert.deepEqual(await owner.api.team(team), before);
+    assert.deepEqual(await stateOf(owner, team), before);
     await owner.changePolicy(team, POLICIES[0]);
-    assert.deepEqual((await member.api.team(team)).policy, POLICIES[0]);
+    assert.deepEqual((await stateOf(member, team)).policy, POLICIES[0]);
     assert.deepEqual((await member.open(team, snippet)).content, utf8("before"));
     await member.share(team, utf8("after"));
     assert.equal((await owner.list(team)).length, 2);
@@ -98,14 +106,13 @@ describe("a team's object", () => {
   it("is asked at most once a request, and D1 as rarely", async () => {
     const team = await makeTeam(owner, "Frugal", { member });
     assert.deepEqual(await spy.usesOf(() => member.api.teams()), ["worker d1", "worker d1"]);
-    assert.deepEqual(await spy.usesOf(() => member.api.team(team)), ["worker d1", "worker team"]);
     assert.deepEqual(await spy.usesOf(() => member.api.log(team, 0)), ["worker d1", "worker team"]);
     assert.deepEqual(await spy.usesOf(() => member.api.envelopes(team, 0)), ["worker d1", "worker team"]);
     assert.deepEqual(await spy.usesOf(() => member.api.directory(team, null)), ["worker d1", "worker d1", "worker team"]);
     const commit = await commitOf(owner, team, [policy(0)]);
     assert.deepEqual(await spy.usesOf(() => owner.api.commit(team, commit)), ["team d1", "team d1", "worker d1", "worker team"]);
     const unknown = b64u.encode(new Uint8Array(32));
-    assert.deepEqual(await spy.usesOf(() => rejects(() => stranger.api.team(team), "not-found")), ["worker d1"]);
+    assert.deepEqual(await spy.usesOf(() => rejects(() => stranger.api.envelopes(team, 0), "not-found")), ["worker d1"]);
     assert.deepEqual(await spy.usesOf(() => rejects(() => stranger.api.log(team, 0), "not-found")), ["worker d1"]);
     assert.deepEqual(await spy.usesOf(() => rejects(() => stranger.api.log(unknown, 0), "not-found")), ["worker d1"]);
     assert.deepEqual(await spy.usesOf(() => rejects(() => stranger.api.commit(team, commit), "not-found")), ["worker d1"]);
@@ -165,7 +172,7 @@ describe("commits that meet", () => {
       await release();
       await sent;
     });
-    assert.ok((await owner.api.team(team)).stale);
+    assert.ok((await stateOf(owner, team)).stale);
     const snippet = newSnippetId(Date.now());
     const container = await owner.buildSnippet(await owner.read(team), snippet, utf8("x"), { to: null });
     await rejects(() => owner.api.putSnippet(team, snippet, container), "rotation-required");
@@ -209,7 +216,7 @@ describe("a commit that is sent again", () => {
     const commit = await commitOf(member, team, [{ type: "member.left" }]);
     const first = await member.api.commit(team, commit);
     assert.deepEqual(await member.api.commit(team, commit), first);
-    await rejects(() => member.api.team(team), "not-found");
+    await rejects(() => member.api.log(team, 0), "not-found");
     await rejects(() => stranger.api.commit(team, commit), "forbidden");
   });
 });
@@ -249,8 +256,8 @@ describe("what D1 knows of a team", () => {
       await release();
       await first;
     });
-    const { teams } = await owner.api.teams();
-    assert.equal(teams.find((each) => each.team === team).epoch, 3);
+    assert.equal((await stateOf(owner, team)).epoch, 3);
+    await owner.share(team, utf8("under the third epoch"));
   });
 
   it("does not open a team to whom it does not know to be gone", async () => {
@@ -260,7 +267,6 @@ describe("what D1 knows of a team", () => {
       await owner.removeMember(team, member.user);
       assert.ok((await teamsOf(member)).includes(team), "D1 has not heard of it");
       for (const attempt of [
-        () => member.api.team(team),
         () => member.api.log(team, 0),
         () => member.api.directory(team, null),
         () => member.api.envelopes(team, 0),
@@ -275,9 +281,9 @@ describe("what D1 knows of a team", () => {
 
   it("and lacks for a moment lets nobody share under it", async () => {
     const team = await owner.createTeam("Newcomer");
-    const { link } = await owner.invite(team);
+    const { code } = await owner.invite(team);
     await spy.under([{ ...PROJECTION, times: ALWAYS, before: "fail" }], async () => {
-      await member.join(link);
+      await member.join(code);
       await rejects(() => owner.share(team, utf8("early")), "unavailable");
     });
     await until(async () => (await teamsOf(member)).includes(team), "D1 has the member");
@@ -286,24 +292,22 @@ describe("what D1 knows of a team", () => {
 });
 
 describe("the holder of an invitation", () => {
-  let team, link, key;
+  let team, code, key;
 
   before(async () => {
     team = await owner.createTeam("Inviting");
-    ({ link } = await owner.invite(team, { uses: 2 }));
-    key = await keyPairFromScalar("ECDSA", b64u.decode(parseLink(link).key, 32));
+    ({ code } = await owner.invite(team, { uses: 2 }));
+    key = await keyPairFromScalar("ECDSA", (await parseCode(code)).key);
   });
 
   const proofOf = async (client, change = {}, by = key) => {
-    const { identity } = await client.ownLog();
-    const proof = { team, invite: key.id, user: client.user, identity, iat: client.now(), ...change };
+    const proof = { team, invite: key.id, user: client.user, iat: client.now(), ...change };
     return sign("osmynt-invite+jws", proof, by);
   };
 
   it("reads log and directory, and nothing else", async () => {
     const proof = await proofOf(stranger);
     assert.equal((await stranger.read(team, proof)).log.team, team);
-    await rejects(() => stranger.api.json("team", "GET", `/v1/teams/${team}`, undefined, { "Osmynt-Invite": proof }), "not-found");
     await rejects(() => stranger.api.json("envelopes", "GET", `/v1/teams/${team}/envelopes`, undefined, { "Osmynt-Invite": proof }), "not-found");
     await rejects(() => stranger.api.json("snippets", "GET", `/v1/teams/${team}/snippets`, undefined, { "Osmynt-Invite": proof }), "not-found");
   });
@@ -311,16 +315,16 @@ describe("the holder of an invitation", () => {
   it("is told of their own devices as well, to seal the next key to them", async () => {
     const { users } = await stranger.api.directory(team, null, await proofOf(stranger));
     const own = users.find(({ user }) => user === stranger.user);
-    assert.equal(own.log.length, 1);
+    assert.equal(own.log.length, 2);
+    assert.equal(own.name.login, "stranger");
     assert.equal(own.prekeys.length, 1);
   });
 
-  it("learns nothing unless they are the one whom the proof names, under the identity that they have, and it is the invitation's", async () => {
+  it("rejects a proof made for another user, team or invitation", async () => {
     const elsewhere = b64u.encode(new Uint8Array(32));
     const stray = await makeKeyPair("ECDSA");
     for (const proof of [
       await proofOf(admin),
-      await proofOf(stranger, { identity: elsewhere }),
       await proofOf(stranger, { team: elsewhere }),
       await proofOf(stranger, {}, { ...stray, id: key.id }),
       await proofOf(stranger, { invite: stray.id }, stray),
@@ -342,6 +346,150 @@ describe("the holder of an invitation", () => {
     await owner.revokeInvite(team, key.id);
     await rejects(() => stranger.api.log(team, 0, proof), "gone");
     await rejects(() => stranger.api.directory(team, null, proof), "gone");
-    await rejects(() => stranger.join(link), "gone");
+    await rejects(() => stranger.join(code), "gone");
   });
+
+  it("that names somebody is for them alone, and one for nobody who is barred", async () => {
+    const own = await makeTeam(owner, "By name", { member });
+    const { code: named } = await owner.invite(own, { user: member.user });
+    const { code: open } = await owner.invite(own, { uses: 2 });
+    const proofBy = async (client, code) => {
+      const invitation = await keyPairFromScalar("ECDSA", (await parseCode(code)).key);
+      return sign("osmynt-invite+jws", { team: own, invite: invitation.id, user: client.user, iat: client.now() }, invitation);
+    };
+    await rejects(async () => stranger.api.log(own, 0, await proofBy(stranger, named)), "forbidden");
+    await owner.removeMember(own, member.user);
+    for (const code of [named, open]) await rejects(async () => member.api.log(own, 0, await proofBy(member, code)), "forbidden");
+    const { code: anew } = await owner.invite(own, { user: member.user });
+    await member.api.log(own, 0, await proofBy(member, anew));
+    await member.join(anew);
+  });
+});
+
+describe("whoever waits to be confirmed", () => {
+  let team;
+  before(async () => {
+    team = await owner.createTeam("Waiting room", CONFIRMATION);
+    await admin.join((await owner.invite(team, { role: "admin" })).code);
+    await owner.confirm(team, admin.user);
+  });
+  const waiting = async (client) => client.join((await owner.invite(team)).code);
+
+  it("reads log and directory, and gets no key, snippet or list", async () => {
+    const shared = await owner.share(team, utf8("before"));
+    await waiting(member);
+    assert.ok((await member.read(team)).log.pending.has(member.user));
+    const refused = [
+      () => member.api.envelopes(team, 0),
+      () => member.api.snippets(team),
+      () => member.api.snippet(team, shared),
+      () => member.api.deleteSnippet(team, shared),
+      () => member.api.deleteTeam(team),
+    ];
+    for (const request of refused) await rejects(request, "not-found");
+    const later = await owner.share(team, utf8("meanwhile"));
+    await admin.confirm(team, member.user);
+    for (const id of [shared, later]) await rejects(() => member.api.snippet(team, id), "not-found");
+    assert.deepEqual((await member.open(team, await owner.share(team, utf8("after")))).content, utf8("after"));
+    await owner.removeMember(team, member.user);
+  });
+
+  it("commits nothing but to withdraw", async () => {
+    await waiting(stranger);
+    const view = await stranger.read(team);
+    const entry = (event) => {
+      const { head } = view.log;
+      return sign("osmynt-team+jws", { team, seq: head.seq + 1, prev: head.hash, iat: stranger.now(), user: stranger.user, event }, stranger.device);
+    };
+    const key = (await makeKeyPair("ECDSA")).jwk;
+    for (const event of [
+      { type: "invite.created", key, role: "member", exp: stranger.now() + 60, uses: 1 },
+      { type: "member.confirmed", user: stranger.user },
+      { type: "policy.changed", policy: POLICIES[0] },
+    ]) {
+      await rejects(async () => stranger.api.commit(team, { entries: [await entry(event)], envelopes: [] }), "forbidden");
+    }
+    await stranger.leave(team);
+    await rejects(() => stranger.api.log(team, 0), "not-found");
+  });
+
+  it("and is refused does not get in by another's invitation", async () => {
+    await waiting(stranger);
+    await admin.removeMember(team, stranger.user);
+    await rejects(() => stranger.api.log(team, 0), "not-found");
+    await rejects(() => waiting(stranger), "forbidden");
+    await stranger.join((await owner.invite(team, { user: stranger.user })).code);
+    await owner.confirm(team, stranger.user);
+    await stranger.read(team);
+  });
+});
+
+describe("a team that its owner deletes", () => {
+  it("is gone, with all that is in it", async () => {
+    const team = await makeTeam(owner, "Deleted", { admin, member });
+    const snippet = await owner.share(team, utf8("gone"));
+    const r2 = await world.service.mf.getR2Bucket("SNIPPETS");
+    for (const client of [admin, member]) await rejects(() => client.api.deleteTeam(team), "forbidden");
+    await rejects(() => stranger.api.deleteTeam(team), "not-found");
+    assert.ok(await r2.head(`${team}/${snippet}`));
+    await owner.api.deleteTeam(team);
+    for (const client of [owner, admin, member]) {
+      assert.ok(!(await teamsOf(client)).includes(team));
+      for (const request of [
+        () => client.api.log(team, 0),
+        () => client.api.directory(team, null),
+        () => client.api.envelopes(team, 0),
+        () => client.api.snippet(team, snippet),
+        () => client.api.deleteTeam(team),
+      ]) {
+        await rejects(request, "not-found");
+      }
+    }
+    await until(async () => !(await r2.head(`${team}/${snippet}`)), "its snippets are erased");
+  });
+});
+
+describe("a page", () => {
+  it("of a directory ends after 1 MiB, and another follows", async () => {
+    // 236 entries of nearly 2 KiB: two users fill a page, a third does not fit.
+    const people = [owner, admin, member];
+    for (const client of people) await fill(client);
+    const team = await makeTeam(owner, "Long histories", { admin, member });
+    const pages = [];
+    for (let after = null; ; ) {
+      const page = await owner.api.directory(team, after);
+      pages.push(page.users);
+      if (page.next === null) break;
+      after = page.next;
+    }
+    assert.deepEqual(pages.flat().map(({ user }) => user), ascending(people.map(({ user }) => user)));
+    assert.ok(pages.length > 1, "all on one page");
+    for (const users of pages) {
+      const bytes = users.flatMap(({ log, prekeys }) => [...log.map(({ jws }) => jws), ...prekeys]).reduce((sum, jws) => sum + jws.length, 0);
+      assert.ok(users.length === 1 || bytes <= PAGE_BYTES, `${bytes} bytes`);
+    }
+    assert.equal((await owner.read(team)).log.roster.size, 3);
+    const { entries } = await owner.api.myLog(0);
+    assert.ok(entries.length <= 100);
+    assert.equal((await owner.ownLog()).entries.length, 236);
+  });
+
+  /** Fills a user's log with names that are padded as far as they may be. */
+  async function fill(client) {
+    const header = JSON.stringify({ alg: "ES256", typ: "osmynt-user+jws", kid: client.device.id });
+    for (let log = await client.ownLog(); log.entries.length < 236; log = await client.ownLog()) {
+      const entries = [];
+      const names = [];
+      while (entries.length < 16 && log.entries.length < 236) {
+        const name = newOpening(client.account);
+        const event = { type: "name.signed", commitment: await nameCommitment(client.user, name) };
+        const payload = { user: client.user, seq: log.entries.length, prev: log.head.hash, iat: client.now(), event };
+        const jws = await signText(header, JSON.stringify(payload).padEnd(1_330), client.device.privateKey);
+        await log.append(jws, client.now());
+        entries.push(jws);
+        names.push(name);
+      }
+      await client.api.appendToMyLog(entries, [], names);
+    }
+  }
 });

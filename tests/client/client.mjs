@@ -565,7 +565,8 @@ export class Client {
   prekeyOf(device, prekeys) {
     const own = device === this.device.id ? this.prekeys.get(this.prekey)?.jwk : undefined;
     const jwk = prekeys.get(device) ?? own;
-    if (jwk === undefined) throw new TamperError(`the service has no prekey of the device ${device}`);
+    // There may be one of a kind that this client does not know.
+    require(jwk !== undefined, NO_KEY, `there is no prekey of the device ${device} to seal to`);
     return jwk;
   }
 
