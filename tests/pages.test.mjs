@@ -1,119 +1,51 @@
-// The pages that people see, in a real browser: without JavaScript, by keyboard, for ears, in light and dark, on a narrow screen and with large
-// letters, and against whoever gets HTML into one. (What a step of the sign-in stores and refuses is the business of sign-in.test.mjs.)
+// The pages that people see, in a real browser: what each says to eyes and ears, by keyboard, in light and dark, on a narrow screen and with large
+// letters. (How people use them is the business of visits.test.mjs, what a step of the sign-in stores and refuses that of sign-in.test.mjs.)
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import axe from "axe-core";
 import { SignJWT, decodeJwt, decodeProtectedHeader } from "jose";
 
-import { Api } from "./client/api.mjs";
 import { Client } from "./client/client.mjs";
-import { b64u, hashOf, randomBytes, utf8 } from "./client/encodings.mjs";
-import { makeKeyPair } from "./client/keys.mjs";
-import { sign } from "./client/statements.mjs";
+import { utf8 } from "./client/encodings.mjs";
 import { approve } from "./support/browser.mjs";
-import { startChromium } from "./support/chromium.mjs";
 import { person } from "./support/github.mjs";
 import { startService } from "./support/harness.mjs";
+import { startVisits } from "./support/visits.mjs";
 
 const JWT_SECRET = "a secret of the tests, long enough for HMAC-SHA256";
-const DEVICE = "Ada's laptop";
 const now = () => Math.floor(Date.now() / 1000);
 
-let browser;
-let service;
+let visits, service, browse, openGitHub, openStart, openConfirmation, cookieOf;
 /** Its database has lost a table. */
 let broken;
 /** Lets one request through. */
 let limited;
 before(async () => {
-  const people = [person(5001, "ada", "Ada"), person(5002, "grace", "Grace"), person(5003, "l".repeat(39), "W".repeat(100))];
-  browser = await startChromium();
-  service = await startService({ people, vars: { JWT_SECRET } });
+  const people = [person(5001, "ada", "Ada"), person(5002, "grace", "Grace"), person(5003, "l".repeat(39), "W".repeat(100)), person(5004, "hedy", "Hedy")];
+  visits = await startVisits({ people, vars: { JWT_SECRET } });
+  ({ service, browse, openGitHub, openStart, openConfirmation, cookieOf } = visits);
   broken = await startService({ people });
   await (await broken.mf.getD1Database("DB")).exec("DROP TABLE handshakes");
   limited = await startService({ limits: { ADDRESS_LIMIT: 1 } });
 });
 after(async () => {
-  await browser?.close();
-  for (const each of [service, broken, limited]) await each?.dispose();
+  for (const each of [visits, broken, limited]) await each?.dispose();
 });
 
-// --- a device ---
-
-/** A device that waits for a person: `{ key, verifier, started }`, where `started` is the service's answer. */
-async function deviceThatAsks({ name = DEVICE, key, to = service } = {}) {
-  const device = key ?? (await makeKeyPair("ECDSA"));
-  const verifier = b64u.encode(randomBytes(32));
-  const payload = { jwk: device.jwk, challenge: await hashOf(utf8(verifier)), name, iat: now() };
-  const started = await new Api(to.url, device).handshake(await sign("osmynt-handshake+jws", payload, device));
-  return { key: device, verifier, started };
-}
-
-/** What the device is told when it asks for its tokens: "signed in", or a code. */
-async function outcomeOf({ key, verifier, started }) {
-  return new Api(service.url, key).tokens(started.device_code, verifier).then(() => "signed in", ({ code }) => code);
-}
-
-/** A key of Ada's that she revoked. */
-let revoked;
-async function revokedKey() {
-  if (revoked === undefined) {
+/** Keys of Hedy's: of `desk`, which is in her log, and of `lost`, which she revoked. Nobody else here has a user. */
+let hedys;
+async function devicesOfHedy() {
+  if (hedys === undefined) {
     const signIn = (name) =>
-      Client.signIn({ origin: service.url, name, approve: ({ verification_uri_complete }) => approve(verification_uri_complete, "ada") });
+      Client.signIn({ origin: service.url, name, approve: ({ verification_uri_complete }) => approve(verification_uri_complete, "hedy") });
     const [desk, lost] = [await signIn("desk"), await signIn("lost")];
     await desk.addDevice(await lost.describe());
     await desk.revokeDevice(lost.device.id);
-    revoked = lost.device;
+    hedys = { desk: desk.device, lost: lost.device };
   }
-  return revoked;
+  return hedys;
 }
-
-// --- a person ---
-
-/**
- * Lets a person use a browser of their own. Fails when Chromium has a complaint about a page of the service, be it a breach of its policy or
- * a mistake in its HTML. `action` gets `{ page, open, press, complaints, requests, cdp }`; `open` and `press` give the answer that they end on.
- */
-async function browse(options, action) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
-  const complaints = [];
-  const requests = [];
-  try {
-    const page = await context.newPage();
-    page.setDefaultTimeout(20_000);
-    page.on("request", (request) => requests.push(request.url()));
-    page.on("pageerror", (error) => complaints.push(error.message));
-    // That an error page has the status of an error is no complaint.
-    page.on("console", (message) => /^Failed to load resource: the server responded with a status of \d+/.test(message.text()) || complaints.push(message.text()));
-    const cdp = await context.newCDPSession(page);
-    cdp.on("Audits.issueAdded", ({ issue }) => complaints.push(issue.code));
-    await cdp.send("Audits.enable");
-    const land = async (action) => (await Promise.all([page.waitForNavigation(), action()]))[0];
-    const open = (url) => page.goto(url);
-    const press = (name) => land(() => page.getByRole("button", { name, exact: true }).or(page.getByRole("link", { name, exact: true })).click());
-    const key = (name) => land(() => page.keyboard.press(name));
-    await action({ context, page, open, press, key, complaints, requests, cdp });
-    assert.deepEqual(complaints, []);
-  } finally {
-    await context.close();
-  }
-}
-
-/** Steps of a person, up to a page. Each gives the answer. */
-async function openStart(person, options) {
-  person.device = await deviceThatAsks(options);
-  return person.open(person.device.started.verification_uri_complete);
-}
-async function openGitHub(person, options) {
-  await openStart(person, options);
-  return person.press("Continue with GitHub");
-}
-async function openConfirmation(person, { as = "Ada (ada)", ...options } = {}) {
-  await openGitHub(person, options);
-  return person.press(as);
-}
-const cookieOf = async ({ context }) => (await context.cookies()).find(({ name }) => name === "osmynt-sign-in");
 const setField = ({ page }, selector, value) => page.evaluate(([selector, value]) => document.querySelector(selector).setAttribute("value", value), [selector, value]);
 
 const PAGES = {
@@ -130,18 +62,21 @@ const PAGES = {
         - code: osmynt login --server SERVICE
     `,
   },
-  "an invitation": {
-    go: ({ open }) => open(`${service.url}/join#v1.eyJ0ZWFtIjoi`),
+  "joining a team": {
+    go: ({ open }) => open(`${service.url}/join`),
     status: 200,
     stops: [],
     tree: `
       - banner: Osmynt
       - main:
-        - heading "You are invited to a team" [level=1]
-        - paragraph: "This link is an invitation to a team. Keep it to yourself: whoever has it can use it."
-        - paragraph: "To accept it, copy the whole link from the address bar, with everything after the #, and run this in a terminal, with the link in the place of LINK:"
-        - code: osmynt team join 'LINK'
-        - paragraph: "The part after the # is a key. Your browser has not sent it to this service, and this page has not read it."
+        - heading "Join a team" [level=1]
+        - paragraph:
+          - text: "An invitation to a team is a code: a long line of letters and digits that begins with"
+          - code: osmynt1
+          - text: . Keep it to yourself, as whoever has it can use it.
+        - paragraph: "To accept it, run this in a terminal, with the whole code in the place of CODE:"
+        - code: osmynt team join CODE
+        - paragraph: Never paste it into a web page. This page does not need it and has no field for it.
     `,
   },
   "the field for the code": {
@@ -216,6 +151,50 @@ const PAGES = {
         - paragraph: It asks to be signed in as you, and will be able to act for you.
         - term: You
         - definition: Ada (ada)
+        - term: Device
+        - definition: Ada's laptop
+        - term: Code
+        - definition: CODE
+        - paragraph: "Approve only if you started this yourself and your device shows this code. If somebody sent you the link or the code, refuse: they would be signed in as you."
+        - button "Approve"
+        - button "Refuse"
+    `,
+  },
+  "the decision about a new device of somebody who has others": {
+    go: async (person) => {
+      await devicesOfHedy();
+      return openConfirmation(person, { as: "Hedy (hedy)" });
+    },
+    status: 200,
+    stops: ["Approve", "Refuse"],
+    tree: `
+      - banner: Osmynt
+      - main:
+        - heading "Is this your device?" [level=1]
+        - paragraph: "It asks to be signed in to your account. It is a new device, so that opens nothing yet: one of your other devices must add it first."
+        - paragraph: If you have none of them any more, you can start over on it. That makes you a new user, who is in no team and can open nothing of before; the teams and snippets of the former user stay as they are.
+        - term: You
+        - definition: Hedy (hedy)
+        - term: Device
+        - definition: Ada's laptop
+        - term: Code
+        - definition: CODE
+        - paragraph: "Approve only if you started this yourself and your device shows this code. If somebody sent you the link or the code, refuse: they would be signed in as you."
+        - button "Approve"
+        - button "Refuse"
+    `,
+  },
+  "the decision about a device that is in its user's log": {
+    go: async (person) => openConfirmation(person, { as: "Hedy (hedy)", key: (await devicesOfHedy()).desk }),
+    status: 200,
+    stops: ["Approve", "Refuse"],
+    tree: `
+      - banner: Osmynt
+      - main:
+        - heading "Is this your device?" [level=1]
+        - paragraph: It asks to be signed in as you, and will be able to act for you.
+        - term: You
+        - definition: Hedy (hedy)
         - term: Device
         - definition: Ada's laptop
         - term: Code
@@ -408,7 +387,7 @@ const PAGES = {
     `,
   },
   "the device was revoked": {
-    go: async (person) => openConfirmation(person, { key: await revokedKey() }).then(() => person.press("Approve")),
+    go: async (person) => openConfirmation(person, { as: "Hedy (hedy)", key: (await devicesOfHedy()).lost }).then(() => person.press("Approve")),
     status: 403,
     stops: [],
     tree: `
@@ -416,7 +395,21 @@ const PAGES = {
       - main:
         - heading "Nobody was signed in" [level=1]
         - paragraph:
-          - text: This device was revoked from your account, for good. To use it again, as a new one, run
+          - text: This device was revoked, for good. To use it as a new device of yours, run
+          - code: osmynt logout --erase
+          - text: there, then sign in again.
+    `,
+  },
+  "the device belongs to somebody else": {
+    go: async (person) => openConfirmation(person, { key: (await devicesOfHedy()).desk }).then(() => person.press("Approve")),
+    status: 403,
+    stops: [],
+    tree: `
+      - banner: Osmynt
+      - main:
+        - heading "Nobody was signed in" [level=1]
+        - paragraph:
+          - text: "This device belongs to another user: one with another GitHub account, or one who was deleted. To use it as a new device of yours, run"
           - code: osmynt logout --erase
           - text: there, then sign in again.
     `,
@@ -553,211 +546,3 @@ function contrast(...colors) {
   const [darker, lighter] = colors.map(luminance).sort((a, b) => a - b);
   return (lighter + 0.05) / (darker + 0.05);
 }
-
-describe("a person without JavaScript and mouse", () => {
-  const WITHOUT = { javaScriptEnabled: false };
-  /** Presses Tab until this has the focus. */
-  const tabTo = async ({ page }, name) => {
-    const target = page.getByRole("button", { name, exact: true }).or(page.getByRole("link", { name, exact: true }));
-    for (let presses = 0; presses < 6; presses += 1) {
-      await page.keyboard.press("Tab");
-      if (await target.and(page.locator(":focus")).count()) return;
-    }
-    assert.fail(`Tab does not lead to ${name}`);
-  };
-  const enter = async (person, name) => {
-    await tabTo(person, name);
-    return person.key("Enter");
-  };
-  const heading = ({ page }) => page.getByRole("heading", { level: 1 }).textContent();
-
-  it("signs in from the link", () =>
-    browse(WITHOUT, async (person) => {
-      await openStart(person);
-      await enter(person, "Continue with GitHub");
-      await enter(person, "Ada (ada)");
-      await enter(person, "Approve");
-      assert.equal(await heading(person), "Approved");
-      assert.equal(await outcomeOf(person.device), "signed in");
-      assert.equal(await cookieOf(person), undefined);
-    }));
-
-  it("signs in by typing the code, after a slip", () =>
-    browse(WITHOUT, async (person) => {
-      const { page, open, key } = person;
-      const device = await deviceThatAsks();
-      await open(`${service.url}/sign-in`);
-      await page.keyboard.type("nonsense");
-      assert.equal((await key("Enter")).status(), 400);
-      // The field has the focus, and still holds what was typed.
-      await page.keyboard.press("ControlOrMeta+A");
-      await page.keyboard.type(device.started.user_code.toLowerCase());
-      assert.equal((await key("Enter")).status(), 200);
-      await enter(person, "Continue with GitHub");
-      await enter(person, "Ada (ada)");
-      await enter(person, "Approve");
-      assert.equal(await outcomeOf(device), "signed in");
-    }));
-
-  it("hears what was wrong with the code when the field gets the focus", () =>
-    browse(WITHOUT, async ({ page, open }) => {
-      await open(`${service.url}/sign-in?code=nonsense`);
-      const heard = await page.locator("input:focus").evaluate((field) =>
-        field.getAttribute("aria-describedby").split(" ").map((id) => document.getElementById(id).textContent).join(" "),
-      );
-      assert.match(heard, /^A code has 8 letters, none of them a vowel\..* 8 letters, as in BCDF-GHJK$/);
-    }));
-
-  it("refuses", () =>
-    browse(WITHOUT, async (person) => {
-      await openConfirmation(person);
-      await enter(person, "Refuse");
-      assert.equal(await heading(person), "Refused");
-      assert.equal(await outcomeOf(person.device), "access_denied");
-    }));
-
-  it("tries again after turning back at GitHub", () =>
-    browse(WITHOUT, async (person) => {
-      await openGitHub(person);
-      await enter(person, "Nobody: cancel");
-      await enter(person, "Try again");
-      await enter(person, "Continue with GitHub");
-      await enter(person, "Ada (ada)");
-      await enter(person, "Approve");
-      assert.equal(await outcomeOf(person.device), "signed in");
-    }));
-
-  it("decides nothing by pressing Enter too early", () =>
-    browse(WITHOUT, async (person) => {
-      await openConfirmation(person);
-      await person.page.keyboard.press("Enter");
-      assert.equal(await heading(person), "Is this your device?");
-      assert.equal(await outcomeOf(person.device), "authorization_pending");
-    }));
-
-  it("goes back after deciding, and is told that there is nothing more to do", () =>
-    browse(WITHOUT, async (person) => {
-      await openConfirmation(person);
-      await person.press("Approve");
-      const answer = await person.page.goBack();
-      assert.equal(answer.status(), 400);
-      assert.match(await person.page.locator("main").textContent(), /If you have just approved or refused, you are done/);
-      assert.equal(await outcomeOf(person.device), "signed in");
-    }));
-});
-
-describe("the decision", () => {
-  it("names a stranger's device and its code before anybody is signed in by the stranger's link", () =>
-    browse({}, async (person) => {
-      const own = await deviceThatAsks();
-      await openConfirmation(person, { name: "A stranger's machine" });
-      const text = await person.page.locator("main").innerText();
-      assert.match(text, /A stranger's machine/);
-      assert.ok(text.includes(person.device.started.user_code));
-      assert.ok(!text.includes(DEVICE) && !text.includes(own.started.user_code));
-      assert.match(text, /If somebody sent you the link or the code, refuse/);
-      assert.equal(await outcomeOf(person.device), "authorization_pending");
-      await person.press("Refuse");
-      assert.deepEqual([await outcomeOf(person.device), await outcomeOf(own)], ["access_denied", "authorization_pending"]);
-    }));
-
-  it("offers to refuse as readily as to approve: in one row, of one size, in sight on a phone", () =>
-    browse({ viewport: { width: 360, height: 640 } }, async (person) => {
-      await openConfirmation(person);
-      const [approving, refusing] = await Promise.all(["Approve", "Refuse"].map((name) => person.page.getByRole("button", { name }).boundingBox()));
-      assert.deepEqual([refusing.y, refusing.width, refusing.height], [approving.y, approving.width, approving.height]);
-      assert.ok(refusing.height >= 44 && refusing.y + refusing.height <= 640, JSON.stringify(refusing));
-    }));
-});
-
-describe("the pages together", () => {
-  it("ask for nothing but themselves", () =>
-    browse({}, async (person) => {
-      await openConfirmation(person);
-      await person.press("Approve");
-      const paths = person.requests.filter((url) => url.startsWith(service.url)).map((url) => new URL(url).pathname);
-      assert.deepEqual(paths, ["/sign-in", "/sign-in", "/sign-in/callback", "/sign-in/confirm", "/sign-in/confirm", "/sign-in/done"]);
-      // What Chromium asks for by itself, a favicon, Playwright does not show. GitHub was asked for one; the policy forbids to ask the service.
-      assert.ok(service.github.requests.some(({ path }) => path === "/favicon.ico"));
-      const routes = service.log.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line).route);
-      assert.ok(routes.includes("/sign-in/confirm") && !routes.includes("none"), service.log.join("\n"));
-    }));
-});
-
-/** What somebody would like to have in a page. Each part leaves a trace when it takes effect. */
-const HOSTILE =
-  '<script>document.title = "ran"</script><style>h1 { display: none }</style><h2 style="display: none" onclick="">x</h2>' +
-  `<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=" onload="document.title = 'ran'" onerror="document.title = 'ran'">`;
-
-describe("HTML from a stranger", () => {
-  for (const [where, go] of [["before", openStart], ["after", openConfirmation]]) {
-    it(`is shown as it was written where a device is called so, ${where} GitHub`, () =>
-      browse({}, async (person) => {
-        for (const name of ["</bdi></dl><script>alert(1)</script>", `"'><img src=x onerror=alert(1)>`, "<style>*{display:none}</style>&amp;"]) {
-          await go(person, { name });
-          assert.equal(await person.page.locator("dt", { hasText: "Device" }).locator("+ dd").textContent(), name);
-          assert.equal(await person.page.locator("script, img, body style").count(), 0);
-        }
-      }));
-  }
-
-  /** Puts HOSTILE into the page where a person decides, and says what came of it. */
-  const infect = async (person) => {
-    await openConfirmation(person);
-    await person.page.route("**/sign-in/confirm", async (route) => {
-      const response = await route.fetch();
-      await route.fulfill({ response, body: (await response.text()).replace("</main>", `${HOSTILE}</main>`) });
-    });
-    await person.page.reload();
-    assert.equal(await person.page.locator("h2").count(), 1);
-    return {
-      ran: (await person.page.title()) === "ran",
-      styled: !(await person.page.locator("h1").isVisible()),
-      styledInline: !(await person.page.locator("h2").isVisible()),
-    };
-  };
-
-  it("would be worth nothing in a page: the policy lets no script, style or picture of it take effect", () =>
-    browse({}, async (person) => {
-      assert.deepEqual(await infect(person), { ran: false, styled: false, styledInline: false });
-      // The tests notice every breach.
-      const { complaints } = person;
-      for (const kind of [/inline script/, /inline style/, /inline event handler/, /data:image/]) assert.ok(complaints.some((text) => kind.test(text)), `${kind}: ${complaints.join("\n")}`);
-      assert.ok(complaints.includes("ContentSecurityPolicyIssue"));
-      complaints.length = 0;
-    }));
-
-  it("would take effect without the policy", () =>
-    browse({ bypassCSP: true }, async (person) => {
-      assert.deepEqual(await infect(person), { ran: true, styled: true, styledInline: true });
-      person.complaints.length = 0;
-    }));
-
-  it("cannot send the page's form elsewhere", () =>
-    browse({}, async (person) => {
-      await openConfirmation(person);
-      const there = person.page.url();
-      await person.page.evaluate((target) => document.querySelector("form").setAttribute("action", target), `${broken.url}/sign-in`);
-      const before = person.requests.length;
-      await person.page.getByRole("button", { name: "Approve" }).focus();
-      await Promise.all([person.page.waitForEvent("console"), person.page.keyboard.press("Enter")]);
-      assert.ok(person.complaints.some((text) => /form-action/.test(text)), person.complaints.join("\n"));
-      assert.deepEqual([person.page.url(), person.requests.slice(before)], [there, []]);
-      person.complaints.length = 0;
-    }));
-
-  it("cannot show a page inside another", () =>
-    browse({}, async (person) => {
-      await person.open(`${service.github.url}/login/oauth/authorize`);
-      await person.page.evaluate((address) => {
-        const frame = document.createElement("iframe");
-        const loaded = new Promise((resolve) => frame.addEventListener("load", resolve));
-        frame.src = address;
-        document.body.append(frame);
-        return loaded;
-      }, `${service.url}/sign-in`);
-      assert.equal(await person.page.frames()[1].locator("form").count(), 0);
-      assert.ok(person.complaints.some((text) => /frame-ancestors/.test(text)), person.complaints.join("\n"));
-      person.complaints.length = 0;
-    }));
-});

@@ -6,11 +6,11 @@ import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Api, Problem, readProblem } from "./client/api.mjs";
-import { b64u, hashOf, randomBytes, utf8 } from "./client/encodings.mjs";
+import { utf8 } from "./client/encodings.mjs";
 import { makeKeyPair } from "./client/keys.mjs";
-import { sign } from "./client/statements.mjs";
 import { makeTeam, startWorld } from "./client/world.mjs";
 import { approve } from "./support/browser.mjs";
+import { startHandshake } from "./support/handshake.mjs";
 
 const now = () => Math.floor(Date.now() / 1000);
 const isLimited = (problem) => problem instanceof Problem && problem.code === "rate-limited";
@@ -21,15 +21,6 @@ const flood = async (limit, ask) => {
   for (let count = 0; count <= 2 * limit; count += 1) answers.push(await ask());
   return answers;
 };
-
-/** A device that has started a handshake: `{ api, verifier, started }`. */
-async function startHandshake(url) {
-  const device = await makeKeyPair("ECDSA");
-  const api = new Api(url, device);
-  const verifier = b64u.encode(randomBytes(32));
-  const statement = { jwk: device.jwk, challenge: await hashOf(utf8(verifier)), name: "a device", iat: now() };
-  return { api, verifier, started: await api.handshake(await sign("osmynt-handshake+jws", statement, device)) };
-}
 
 describe("requests of one device", () => {
   const LIMIT = 40;

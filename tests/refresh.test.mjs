@@ -52,9 +52,9 @@ describe("a refresh", () => {
     const second = await client.api.refresh(first.refresh_token, newKey());
     assert.deepEqual([generationOf(first), generationOf(second)], [0, 1]);
     assert.equal(sidOf(second), sidOf(first));
-    const { access_token, refresh_token, user, refresh_expires_in, ...rest } = second;
+    const { access_token, refresh_token, account, refresh_expires_in, ...rest } = second;
     assert.deepEqual(rest, { token_type: "DPoP", expires_in: ACCESS_SECONDS });
-    assert.equal(user, client.user);
+    assert.equal(account, client.account.id);
     await works(client, second);
     await refuses(works(client, first));
     const third = await client.api.refresh(second.refresh_token, newKey());
@@ -314,10 +314,10 @@ async function send(request) {
 async function openSessions(count) {
   const { access_token, refresh_token } = person.tokens;
   const { iat, exp } = decodeJwt(refresh_token);
-  const insert = database.prepare("INSERT INTO sessions (id, user, device, name, created_at, expires_at) VALUES (?, ?, ?, 'many', ?, ?)");
+  const insert = database.prepare("INSERT INTO sessions (id, account, device, name, created_at, expires_at) VALUES (?, ?, ?, 'many', ?, ?)");
   const ids = Array.from({ length: count }, () => crypto.randomUUID());
   for (let at = 0; at < count; at += 50) {
-    await database.batch(ids.slice(at, at + 50).map((id) => insert.bind(id, person.user, person.device.id, iat, exp)));
+    await database.batch(ids.slice(at, at + 50).map((id) => insert.bind(id, person.tokens.account, person.device.id, iat, exp)));
   }
   const of = (token, sid) => new SignJWT({ ...decodeJwt(token), sid }).setProtectedHeader(decodeProtectedHeader(token)).sign(utf8(JWT_SECRET));
   return Promise.all(ids.map(async (sid) => ({ access_token: await of(access_token, sid), refresh_token: await of(refresh_token, sid) })));

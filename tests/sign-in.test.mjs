@@ -1,20 +1,21 @@
 // Signing in, from both ends: what a device gets by HTTP, and what a person sees in a browser on the way. Each refusal of the browser's part
-// leaves every store as it was. (What clients send wrongly is the business of refusals.test.mjs.)
+// leaves every store as it was. (What becomes of a session is the business of sessions.test.mjs, what clients send wrongly that
+// of refusals.test.mjs.)
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { after, before, describe, it } from "node:test";
 import { SignJWT, decodeJwt, decodeProtectedHeader } from "jose";
-import { Api, Problem } from "./client/api.mjs";
+import { Problem } from "./client/api.mjs";
 import { Client } from "./client/client.mjs";
-import { b64u, hashOf, randomBytes, utf8 } from "./client/encodings.mjs";
-import { makeKeyPair } from "./client/keys.mjs";
+import { b64u, randomBytes, utf8 } from "./client/encodings.mjs";
 import { ACCESS_SECONDS, SESSION_SECONDS, WRONG_VERIFIERS } from "./client/limits.mjs";
-import { sign } from "./client/statements.mjs";
+import { nameCommitment, newOpening } from "./client/userlog.mjs";
 import { Browser, approve } from "./support/browser.mjs";
 import { dump, search, snapshot } from "./support/dump.mjs";
 import { person, privateParts } from "./support/github.mjs";
+import { browseToConfirmation, poll, refresh, refreshOf, signIn as getTokens, startHandshake as beginHandshake } from "./support/handshake.mjs";
 import { startService } from "./support/harness.mjs";
 
 const JWT_SECRET = "a secret of the tests, long enough for HMAC-SHA256";
@@ -22,7 +23,7 @@ const ADA = person(4001, "ada", "Ada <b>&</b> \"Lovelace\"");
 const GRACE = person(4002, "grace", null);
 /** Comes too late, and so must never be stored. */
 const LATE = person(4003, "late", "Late");
-const OTHERS = ["lists", "ends", "alone", "waits", "ends-all", "events", "pages"].map((login, index) => person(4010 + index, login, login));
+const OTHERS = ["founded", "renamed", "holds", "deletes", "friend"].map((login, index) => person(4010 + index, login, login));
 const now = () => Math.floor(Date.now() / 1000);
 
 let service;
@@ -31,57 +32,15 @@ before(async () => {
 });
 after(() => service?.dispose());
 
-// --- a device ---
-
-/** A device that has started a handshake: `{ key, api, verifier, started }`, where `started` is the service's answer. */
-async function startHandshake({ name = "Ada's laptop", key, to = service } = {}) {
-  const device = key ?? (await makeKeyPair("ECDSA"));
-  const api = new Api(to.url, device);
-  const verifier = b64u.encode(randomBytes(32));
-  const payload = { jwk: device.jwk, challenge: await hashOf(utf8(verifier)), name, iat: now() };
-  const started = await api.handshake(await sign("osmynt-handshake+jws", payload, device));
-  return { key: device, api, verifier, started };
-}
-
-const poll = ({ api, started, verifier }) =>
-  postTokens(api, { grant_type: "urn:ietf:params:oauth:grant-type:device_code", device_code: started.device_code, verifier });
-const refresh = ({ api, tokens }) =>
-  postTokens(api, { grant_type: "refresh_token", refresh_token: tokens.refresh_token, idempotency_key: newKey() });
-const newKey = () => b64u.encode(randomBytes(16));
-
-async function postTokens(api, body) {
-  const headers = { "Content-Type": "application/json", ...(await api.credentials("POST", "/v1/tokens")) };
-  return fetch(`${api.origin}/v1/tokens`, { method: "POST", headers, body: JSON.stringify(body) });
-}
-
-/** The tokens of a device that a person approves. */
-async function signIn(login, options = {}) {
-  const handshake = await startHandshake(options);
-  const page = await approve(handshake.started.verification_uri_complete, login);
-  assert.equal(page.status, 200, page.text);
-  const answer = await poll(handshake);
-  assert.equal(answer.status, 200);
-  return withTokens(handshake, await answer.json());
-}
-function withTokens(device, tokens) {
-  const api = new Api(device.api.origin, device.key);
-  api.accessToken = tokens.access_token;
-  return { ...device, api, tokens };
-}
+/** These by devices of Ada's, on the service of most tests. */
+const startHandshake = ({ to = service, ...options } = {}) => beginHandshake(to.url, { name: "Ada's laptop", ...options });
+const signIn = (login, options) => getTokens(service.url, login, options);
+/** A client, as that also founds a user if the account has none. */
+const inLog = (login, name) =>
+  Client.signIn({ origin: service.url, name, approve: ({ verification_uri_complete }) => approve(verification_uri_complete, login) });
 
 const codeOf = async (answer) => (await answer.json()).code;
 const refuses = (code, action) => assert.rejects(action, (problem) => problem instanceof Problem && problem.code === code);
-
-// --- a person ---
-
-/** A browser on the page where the person confirms. */
-async function browseToConfirmation(handshake, login = "ada", browser = new Browser()) {
-  const start = await browser.open(handshake.started.verification_uri_complete);
-  const github = await browser.press(start, start.onlyButton());
-  const confirm = await browser.press(github, github.button("as", login));
-  assert.ok(confirm.button("decision", "approve"), confirm.text);
-  return { browser, start, github, confirm };
-}
 
 /** Asserts that a step in the browser is refused in words, on a page, with nothing stored. */
 async function assertPageRefuses(status, says, step) {
@@ -102,25 +61,44 @@ describe("a device", () => {
     assert.equal(started.verification_uri_complete, `${service.url}/sign-in?code=${started.user_code}`);
     assert.deepEqual([started.expires_in, started.interval], [300, 2]);
 
-    const { access_token, refresh_token, user, ...rest } = tokens;
+    const { access_token, refresh_token, account, ...rest } = tokens;
     assert.deepEqual(rest, { token_type: "DPoP", expires_in: ACCESS_SECONDS, refresh_expires_in: SESSION_SECONDS });
     for (const [token, typ, aud, seconds] of [[access_token, "at+jwt", "osmynt-access", ACCESS_SECONDS], [refresh_token, "rt+jwt", "osmynt-refresh", SESSION_SECONDS]]) {
       const { kid, ...header } = decodeProtectedHeader(token);
       assert.deepEqual(header, { alg: "HS256", typ });
       assert.match(kid, /^[\w-]+$/);
       const { iss, sub, cnf, iat, exp, sid, ...others } = decodeJwt(token);
-      assert.deepEqual({ iss, sub, cnf, others }, { iss: service.url, sub: user, cnf: { jkt: key.id }, others: { aud, gen: 0 } });
+      assert.deepEqual({ iss, sub, cnf, others }, { iss: service.url, sub: account, cnf: { jkt: key.id }, others: { aud, gen: 0 } });
       assert.equal(exp - iat, seconds);
       assert.ok(Math.abs(iat - now()) < 60);
       assert.match(sid, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
     }
   });
 
-  it("is told who signed in, and that it is not in the user's log yet", async () => {
+  it("is told whose account it is, and that it is in no log yet", async () => {
     const device = await signIn("ada");
-    const { user, ...rest } = await device.api.me();
-    assert.deepEqual(rest, { device: { id: device.key.id, active: false }, log: null });
-    assert.deepEqual(user, { id: device.tokens.user, login: "ada", name: ADA.name, avatar_url: ADA.avatar_url });
+    const { account, ...rest } = await device.api.me();
+    assert.deepEqual(rest, { device: { id: device.key.id, user: null, active: false }, head: null, other: null, erasures: [] });
+    assert.deepEqual(account, { id: device.tokens.account, github_id: ADA.id, login: "ada", name: ADA.name, avatar_url: ADA.avatar_url });
+  });
+
+  it("is told who the account's user is, if there is one, and what they are in", async () => {
+    const desk = await inLog("founded", "desk");
+    const [alone, shared] = [await desk.createTeam("Alone"), await desk.createTeam("Shared")];
+    const friend = await inLog("friend", "desk");
+    await friend.join((await desk.invite(shared, { role: "owner" })).code);
+    const phone = await signIn("founded");
+    const { device, head, other } = await phone.api.me();
+    assert.deepEqual({ device, head }, { device: { id: phone.key.id, user: null, active: false }, head: null });
+    const teams = [
+      { team: alone, role: "owner", others: 0, other_owner: false },
+      { team: shared, role: "owner", others: 1, other_owner: true },
+    ].sort((a, b) => (a.team < b.team ? -1 : 1));
+    assert.deepEqual(other, { user: desk.user, devices: 1, teams });
+    // Who is in a log already is told where it stands, and not about themself.
+    const { head: own } = await desk.ownLog();
+    const me = await desk.api.me();
+    assert.deepEqual([me.device, me.head, me.other], [{ id: desk.device.id, user: desk.user, active: true }, own, null]);
   });
 
   it("gets its tokens once, however many polls come at the same time", async () => {
@@ -146,9 +124,28 @@ describe("a device", () => {
     service.github.people.find(({ login }) => login === "grace").login = "grace-hopper";
     const second = await signIn("grace-hopper");
     service.github.people.find(({ login }) => login === "grace-hopper").login = "grace";
-    assert.equal(second.tokens.user, first.tokens.user);
-    assert.equal((await first.api.me()).user.login, "grace-hopper");
-    assert.equal((await first.api.me()).user.name, null);
+    assert.equal(second.tokens.account, first.tokens.account);
+    assert.equal((await first.api.me()).account.login, "grace-hopper");
+    assert.equal((await first.api.me()).account.name, null);
+  });
+
+  it("signs the name that GitHub gave last, and no other", async () => {
+    const desk = await inLog("renamed", "desk");
+    assert.equal((await desk.api.myLog(0)).name.login, "renamed");
+    const github = service.github.people.find(({ login }) => login === "renamed");
+    github.login = "renamed-since";
+    const signedAs = async (login) => {
+      const log = await desk.ownLog();
+      const name = newOpening({ github_id: github.id, login });
+      const event = { type: "name.signed", commitment: await nameCommitment(desk.user, name) };
+      await desk.api.appendToMyLog([await desk.appendTo(log, event)], [], [name]);
+      return (await desk.api.myLog(0)).name.login;
+    };
+    // The service has not heard of it.
+    await refuses("forbidden", () => signedAs("renamed-since"));
+    await signIn("renamed-since");
+    await refuses("forbidden", () => signedAs("renamed"));
+    assert.equal(await signedAs("renamed-since"), "renamed-since");
   });
 });
 
@@ -194,13 +191,13 @@ describe("a request for tokens", () => {
     const proof = await device.api.credentials("GET", "/v1/me", { url: "https://elsewhere.example/v1/me" });
     const answer = await fetch(`${service.url}/v1/me`, { headers: proof });
     assert.equal(answer.status, 401);
-    assert.match((await answer.json()).detail, new RegExp(`to be reached at ${service.url},`));
+    assert.match((await answer.json()).detail, new RegExp(`Send requests to ${service.url},`));
   });
 
   it("may come again with the same proof, and then gets nothing that the first did not", async () => {
     const device = await signIn("ada");
     const headers = { "Content-Type": "application/json", ...(await device.api.credentials("POST", "/v1/tokens")) };
-    const body = JSON.stringify({ grant_type: "refresh_token", refresh_token: device.tokens.refresh_token, idempotency_key: newKey() });
+    const body = JSON.stringify(refreshOf(device.tokens));
     const send = async () => (await fetch(`${service.url}/v1/tokens`, { method: "POST", headers, body })).json();
     const [first, second] = [await send(), await send()];
     assert.equal(first.refresh_token, second.refresh_token);
@@ -208,222 +205,10 @@ describe("a request for tokens", () => {
   });
 });
 
-describe("a session", () => {
-  const signedIn = async (login, names) => {
-    const devices = [];
-    for (const name of names) devices.push(await signIn(login, { name }));
-    return devices;
-  };
-  /** A client, as that also begins the user's log. */
-  const inLog = (login, name) =>
-    Client.signIn({ origin: service.url, name, approve: ({ verification_uri_complete }) => approve(verification_uri_complete, login) });
-  const sessionOf = ({ tokens }) => decodeJwt(tokens.access_token).sid;
-
-  it("is the only open one of its device: signing in again ends the one before", async () => {
-    const first = await signIn("ada");
-    const second = await signIn("ada", { key: first.key });
-    await refuses("unauthenticated", () => first.api.me());
-    assert.equal(await codeOf(await refresh(first)), "unauthenticated");
-    await second.api.me();
-    assert.equal((await refresh(second)).status, 200);
-  });
-
-  it("of another person on the same device is left alone", async () => {
-    const first = await signIn("ada");
-    const second = await signIn("late", { key: first.key });
-    await first.api.me();
-    await second.api.me();
-  });
-
-  it("is listed with its device, name and times, newest first", async () => {
-    const desk = await inLog("lists", "desk");
-    const [phone] = await signedIn("lists", ["phone"]);
-    const { sessions } = await desk.api.sessions();
-    const shown = sessions.map(({ created_at, refreshed_at, expires_at, ...rest }) => rest);
-    const expected = [
-      { id: sessionOf(phone), device: phone.key.id, name: "phone", current: false },
-      { id: sessionOf(desk), device: desk.device.id, name: "desk", current: true },
-    ];
-    // Two of the same second have no order.
-    const order = ({ id: a }, { id: b }) => (a < b ? -1 : 1);
-    assert.deepEqual(shown.toSorted(order), expected.toSorted(order));
-    const database = await service.mf.getD1Database("DB");
-    await database.prepare("UPDATE sessions SET created_at = created_at - 100 WHERE id = ?").bind(sessionOf(phone)).run();
-    assert.deepEqual((await desk.api.sessions()).sessions.map(({ name }) => name), ["desk", "phone"]);
-    for (const { created_at, refreshed_at, expires_at } of sessions) {
-      assert.equal(created_at, refreshed_at);
-      assert.equal((Date.parse(expires_at) - Date.parse(created_at)) / 1000, SESSION_SECONDS);
-    }
-    await database.prepare("UPDATE sessions SET created_at = created_at - 100, expires_at = expires_at - 100 WHERE user = ?").bind(desk.user).run();
-    await desk.refresh();
-    const current = (await desk.api.sessions()).sessions.find((each) => each.current);
-    assert.ok(Math.abs(Date.parse(current.refreshed_at) / 1000 - now()) < 30);
-    assert.ok(Date.parse(current.created_at) < Date.parse(current.refreshed_at));
-  });
-
-  it("that is ended is over with the next request, and its refresh as well", async () => {
-    const desk = await inLog("ends", "desk");
-    const [phone, tablet] = await signedIn("ends", ["phone", "tablet"]);
-    await desk.api.endSession(sessionOf(phone));
-    await refuses("unauthenticated", () => phone.api.me());
-    assert.equal(await codeOf(await refresh(phone)), "unauthenticated");
-    await tablet.api.me();
-    // Again, as after a lost answer.
-    await desk.api.endSession(sessionOf(phone));
-    assert.deepEqual((await desk.api.sessions()).sessions.map(({ name }) => name).sort(), ["desk", "tablet"]);
-
-    await desk.api.endSession();
-    await refuses("unauthenticated", () => desk.api.me());
-    assert.equal(await codeOf(await refresh(desk)), "unauthenticated");
-    await tablet.api.me();
-    const types = (await eventsOf(desk.user)).map(({ type, session }) => [type, session]);
-    assert.deepEqual(types.slice(0, 2), [["signed-out", sessionOf(desk)], ["session-revoked", sessionOf(phone)]]);
-  });
-
-  it("of somebody else cannot be ended, and looks like none", async () => {
-    const mine = await inLog("alone", "desk");
-    const other = await signIn("ada");
-    const before = await snapshot(service);
-    for (const id of [sessionOf(other), "x", crypto.randomUUID()]) await refuses("not-found", () => mine.api.endSession(id));
-    assert.deepEqual(await snapshot(service), before);
-    await other.api.me();
-  });
-
-  it("can end itself before its device is in the user's log, and no other session", async () => {
-    const desk = await inLog("waits", "desk");
-    const [phone] = await signedIn("waits", ["phone"]);
-    await refuses("forbidden", () => phone.api.endSession(sessionOf(desk)));
-    await phone.api.endSession(sessionOf(phone));
-    await refuses("unauthenticated", () => phone.api.me());
-    await desk.api.me();
-  });
-
-  it("ends with all others, when its user wants that", async () => {
-    const desk = await inLog("ends-all", "desk");
-    const others = await signedIn("ends-all", ["phone", "tablet"]);
-    const stranger = await signIn("ada");
-    await desk.api.endAllSessions();
-    for (const each of [desk, ...others]) {
-      await refuses("unauthenticated", () => each.api.me());
-      assert.equal(await codeOf(await refresh(each)), "unauthenticated");
-    }
-    await stranger.api.me();
-    const events = (await eventsOf(desk.user)).slice(0, 3);
-    assert.deepEqual(events.map(({ type }) => type).sort(), ["session-revoked", "session-revoked", "signed-out"]);
-    assert.equal(events.find(({ type }) => type === "signed-out").session, sessionOf(desk));
-  });
-
-  it("ends with its device's revocation, and what happened stands in the user's events", async () => {
-    const desk = await inLog("events", "desk");
-    const phone = await inLog("events", "phone");
-    await desk.addDevice(await phone.describe());
-    await phone.api.sessions();
-    await desk.revokeDevice(phone.device.id);
-    await refuses("unauthenticated", () => phone.api.me());
-    assert.deepEqual((await desk.api.sessions()).sessions.map(({ name }) => name), ["desk"]);
-    const tablet = await inLog("events", "tablet");
-    await tablet.resetIdentity();
-    await refuses("unauthenticated", () => desk.api.me());
-    const { events, next } = await tablet.api.events();
-    assert.equal(next, null);
-    assert.deepEqual(events.map(({ type, device }) => [type, device]), [
-      ["identity-reset", tablet.device.id],
-      ["signed-in", tablet.device.id],
-      ["device-revoked", phone.device.id],
-      ["device-added", phone.device.id],
-      ["signed-in", phone.device.id],
-      ["device-added", desk.device.id],
-      ["signed-in", desk.device.id],
-    ]);
-    assert.deepEqual(events.filter(({ session }) => session !== null).map(({ session }) => session), [tablet, phone, desk].map(sessionOf));
-    for (const { at } of events) assert.ok(Math.abs(Date.parse(at) / 1000 - now()) < 120);
-  });
-
-  it("has its events on pages of 100, and nobody else's", async () => {
-    const desk = await inLog("pages", "desk");
-    const database = await service.mf.getD1Database("DB");
-    const insert = database.prepare("INSERT INTO account_events (user, at, type, device, session) VALUES (?, ?, 'signed-out', NULL, NULL)");
-    await database.batch(Array.from({ length: 220 }, (_, at) => insert.bind(desk.user, at)));
-    const pages = [];
-    for (let cursor; cursor !== null; ) {
-      const { events, next } = await desk.api.events(cursor);
-      pages.push(events);
-      cursor = next;
-    }
-    assert.deepEqual(pages.map(({ length }) => length), [100, 100, 22]);
-    const times = pages.flat().map(({ at }) => Date.parse(at) / 1000);
-    assert.deepEqual(times.slice(0, 220), Array.from({ length: 220 }, (_, index) => 219 - index));
-    for (const cursor of ["x", "", b64u.encode(randomBytes(7)), b64u.encode(new Uint8Array(8).fill(255))]) {
-      await refuses("invalid-request", () => desk.api.events(cursor));
-    }
-  });
-
-  const eventsOf = async (user) => {
-    const database = await service.mf.getD1Database("DB");
-    return (await database.prepare("SELECT * FROM account_events WHERE user = ? ORDER BY id DESC").bind(user).all()).results;
-  };
-});
-
-describe("another JWT_SECRET", () => {
-  const NEXT = "the next secret of the tests, long enough for HMAC-SHA256";
-  const kidOf = (token) => decodeProtectedHeader(token).kid;
-  let changing;
-  before(async () => {
-    changing = await startService({ people: [ADA], vars: { JWT_SECRET } });
-  });
-  after(() => changing?.dispose());
-
-  it("signs nobody out and breaks off no sign-in as long as the one before is known, and then does", async () => {
-    const device = await signIn("ada", { to: changing });
-    const [pending, waiting] = [await startHandshake({ to: changing }), await startHandshake({ to: changing })];
-    const browsing = await browseToConfirmation(pending, "ada");
-    const late = await browseToConfirmation(waiting, "ada");
-
-    await changing.restart({ JWT_SECRET: NEXT, JWT_SECRET_PREVIOUS: JWT_SECRET });
-    await device.api.me();
-    await browsing.browser.press(browsing.confirm, browsing.confirm.button("decision", "approve"));
-    const claimed = await (await poll(pending)).json();
-    const refreshed = await (await refresh(device)).json();
-    const fresh = (await startHandshake({ to: changing })).started.device_code;
-    assert.notEqual(kidOf(claimed.access_token), kidOf(device.tokens.access_token));
-    for (const token of [claimed.access_token, claimed.refresh_token, refreshed.access_token, refreshed.refresh_token, fresh]) {
-      assert.equal(kidOf(token), kidOf(claimed.access_token));
-    }
-    const second = await signIn("ada", { to: changing });
-
-    // All that is left of the old secret is worth nothing, all of the new one what it was.
-    const old = await signedWith(JWT_SECRET, refreshed.access_token, kidOf(device.tokens.access_token));
-    const api = withTokens(device, { access_token: old }).api;
-    await api.me();
-    await changing.restart({ JWT_SECRET: NEXT });
-    await refuses("unauthenticated", () => api.me());
-    assert.equal(await codeOf(await refresh(device)), "unauthenticated");
-    assert.equal(await codeOf(await poll(waiting)), "invalid-request");
-    assert.equal((await late.browser.press(late.confirm, late.confirm.button("decision", "approve"))).status, 400);
-    await withTokens(device, refreshed).api.me();
-    await second.api.me();
-    assert.equal((await refresh(second)).status, 200);
-  });
-
-  it("is not known by a name that a token gives it", async () => {
-    await changing.restart({ JWT_SECRET: NEXT, JWT_SECRET_PREVIOUS: JWT_SECRET });
-    const device = await signIn("ada", { to: changing });
-    const { access_token } = device.tokens;
-    for (const [secret, kid] of [["a secret of somebody else, which is long enough", kidOf(access_token)], [NEXT, undefined], [NEXT, "x"], [JWT_SECRET, kidOf(access_token)]]) {
-      const forged = await signedWith(secret, access_token, kid);
-      await refuses("unauthenticated", () => withTokens(device, { access_token: forged }).api.me());
-    }
-  });
-
-  /** The same token, signed with a secret of which the header says something. */
-  const signedWith = (secret, token, kid) =>
-    new SignJWT(decodeJwt(token)).setProtectedHeader({ ...decodeProtectedHeader(token), kid }).sign(utf8(secret));
-});
-
 describe("a person", () => {
   it("sees the device's name and code before GitHub, and with their own name before they confirm", async () => {
     const handshake = await startHandshake({ name: "the <laptop> of \"Ada\" & co" });
-    const { start, confirm } = await browseToConfirmation(handshake);
+    const { start, confirm } = await browseToConfirmation(handshake, "ada");
     for (const page of [start, confirm]) {
       assert.ok(page.text.includes("the <laptop> of \"Ada\" & co"), page.text);
       assert.ok(page.text.includes(handshake.started.user_code), page.text);
@@ -454,8 +239,8 @@ describe("a person", () => {
     try {
       const handshake = await startHandshake({ to: fresh, name: "a device that is refused" });
       await approve(handshake.started.verification_uri_complete, "ada", { deny: true });
-      const { users, sessions, devices } = await tablesOf(fresh);
-      assert.deepEqual({ users, sessions, devices }, { users: [], sessions: [], devices: [] });
+      const { accounts, users, sessions, devices } = await tablesOf(fresh);
+      assert.deepEqual({ accounts, users, sessions, devices }, { accounts: [], users: [], sessions: [], devices: [] });
     } finally {
       await fresh.dispose();
     }
@@ -468,8 +253,8 @@ describe("a person", () => {
     for (const decision of ["approve", "deny"]) {
       await assertPageRefuses(409, /decided before/, () => first.browser.press(first.confirm, first.confirm.button("decision", decision)));
     }
-    const { user } = await (await poll(handshake)).json();
-    assert.equal((await tablesOf(service)).users.find(({ id }) => id === user).login, "grace");
+    const { account } = await (await poll(handshake)).json();
+    assert.equal((await tablesOf(service)).accounts.find(({ id }) => id === account).login, "grace");
   });
 
   it("can come back to a pending sign-in after turning back at GitHub", async () => {
@@ -486,10 +271,11 @@ describe("a person", () => {
     await assertPageRefuses(400, /8 letters/, () => new Browser().open(`${service.url}/sign-in?code=%3Cscript%3E`));
   });
 
-  it("is told what an invitation link is for, in a page that gets none of it", async () => {
+  it("is told what to do with the code of an invitation, in a page that asks for none", async () => {
     const page = await new Browser().open(`${service.url}/join`);
     assert.equal(page.status, 200);
-    assert.match(page.text, /osmynt team join/);
+    assert.match(page.text, /osmynt team join CODE/);
+    assert.deepEqual(page.forms, []);
   });
 
   it("finds a page at the address of the service", async () => {
@@ -529,7 +315,7 @@ describe("the browser's part cannot be", () => {
 
   it("decided or sent to GitHub by a form of another page", async () => {
     const handshake = await startHandshake();
-    const { browser, confirm } = await browseToConfirmation(handshake);
+    const { browser, confirm } = await browseToConfirmation(handshake, "ada");
     const button = confirm.button("decision", "approve");
     for (const fields of [[], [["form", ""]], [["form", "guessed"]]]) {
       await assertPageRefuses(403, /out of date/, () => browser.press(confirm, { ...button, form: { ...button.form, fields } }));
@@ -541,12 +327,12 @@ describe("the browser's part cannot be", () => {
   });
 
   it("decided by a button that is not there", async () => {
-    const { browser, confirm } = await browseToConfirmation(await startHandshake());
+    const { browser, confirm } = await browseToConfirmation(await startHandshake(), "ada");
     await assertPageRefuses(400, /two buttons/, () => browser.press(confirm, { ...confirm.button("decision", "approve"), value: "maybe" }));
   });
 
   it("finished after 300 seconds", async () => {
-    const { browser } = await browseToConfirmation(await startHandshake());
+    const { browser } = await browseToConfirmation(await startHandshake(), "ada");
     browser.cookies[0].value = await again(browser.cookies[0].value, { exp: now() - 1 });
     await assertPageRefuses(410, /longer than 5 minutes/, () => browser.open(`${service.url}/sign-in/confirm`));
   });
@@ -636,7 +422,7 @@ describe("a GitHub that fails", { concurrency: true }, () => {
     const page = await comeBack("code-hiding");
     assert.equal(page.status, 403, page.text);
     assert.match(page.text, /Your login at GitHub cannot be used here: .*another account/);
-    assert.deepEqual((await tablesOf(failing)).users, []);
+    assert.deepEqual((await tablesOf(failing)).accounts, []);
   });
 
   FAULTS.forEach(([what, , , says], index) => {
@@ -645,15 +431,87 @@ describe("a GitHub that fails", { concurrency: true }, () => {
       assert.equal(page.status, 503, page.text);
       assert.match(page.text, /GitHub could not be asked who you are\. Wait a moment/);
       assert.ok(await eventually(() => failing.log.some((line) => says.test(line))), failing.log.join("\n"));
-      assert.deepEqual((await tablesOf(failing)).users, []);
+      assert.deepEqual((await tablesOf(failing)).accounts, []);
     });
+  });
+});
+
+describe("a device that belongs to somebody", () => {
+  const ADVICE = /To use it as a new device of yours, run osmynt logout --erase there, then sign in again\./;
+  /** Lets a person approve this device, and says what it comes to: the page, and the answer to the device. */
+  const approved = async (key, login) => {
+    const handshake = await startHandshake({ key });
+    const page = await approve(handshake.started.verification_uri_complete, login);
+    return { page, outcome: await codeOf(await poll(handshake)) };
+  };
+  /** Of what says who has which device, and who is signed in. */
+  const belongings = async () => {
+    const { accounts, users, devices, sessions } = await tablesOf(service);
+    return { accounts, users, devices, sessions };
+  };
+  const assertRefused = async (key, login, says) => {
+    const before = await belongings();
+    const { page, outcome } = await approved(key, login);
+    assert.equal(page.status, 403, page.text);
+    assert.match(page.text, says);
+    assert.match(page.text, ADVICE);
+    assert.equal(outcome, "access_denied");
+    assert.deepEqual(await belongings(), before, "it was signed in");
+  };
+
+  it("is refused to everybody else, on the page and to the device", async () => {
+    const desk = await inLog("holds", "desk");
+    await assertRefused(desk.device, "ada", /belongs to another user/);
+    await desk.api.me();
+    // And not to its own person.
+    const again = await signIn("holds", { key: desk.device });
+    assert.equal((await again.api.me()).device.user, desk.user);
+  });
+
+  it("is refused also if it came into a log after somebody else had approved it", async () => {
+    const desk = await inLog("holds", "desk");
+    const phone = await inLog("holds", "phone");
+    const handshake = await startHandshake({ key: phone.device });
+    const page = await approve(handshake.started.verification_uri_complete, "ada");
+    assert.equal(page.status, 200, page.text);
+    await desk.startOver();
+    await phone.startOver();
+    const before = await belongings();
+    assert.equal(await codeOf(await poll(handshake)), "access_denied");
+    assert.deepEqual(await belongings(), before);
+    assert.equal((await phone.api.me()).device.active, true);
+  });
+
+  it("is refused to its own person once it was revoked, also if they had approved it before", async () => {
+    const [desk, phone] = [await inLog("holds", "desk"), await inLog("holds", "phone")];
+    await desk.startOver();
+    phone.user = desk.user;
+    await desk.addDevice(await phone.describe());
+    const handshake = await startHandshake({ key: phone.device });
+    await approve(handshake.started.verification_uri_complete, "holds");
+    await desk.revokeDevice(phone.device.id);
+    assert.equal(await codeOf(await poll(handshake)), "access_denied");
+    await assertRefused(phone.device, "holds", /was revoked, for good/);
+    await assertRefused(phone.device, "ada", /belongs to another user/);
+  });
+
+  it("is refused to everybody once its user was deleted, as long as anybody's log names the user", async () => {
+    const [desk, friend] = [await inLog("deletes", "desk"), await inLog("friend", "desk")];
+    await friend.startOver();
+    const team = await friend.createTeam("Left");
+    await desk.join((await friend.invite(team)).code);
+    await desk.leave(team);
+    await desk.api.deleteAccount();
+    for (const login of ["deletes", "ada"]) await assertRefused(desk.device, login, /one who was deleted/);
+    await friend.deleteTeam(team);
+    await signIn("deletes", { key: desk.device });
   });
 });
 
 describe("every page", () => {
   it("loads nothing, frames nowhere, and leads its forms to the service and GitHub only", async () => {
     const handshake = await startHandshake();
-    const { start, confirm, browser } = await browseToConfirmation(handshake);
+    const { start, confirm, browser } = await browseToConfirmation(handshake, "ada");
     const done = await browser.press(confirm, confirm.button("decision", "approve"));
     const others = await Promise.all(["/", "/join", "/sign-in", "/sign-in/confirm"].map((path) => new Browser().open(`${service.url}${path}`)));
     for (const page of [start, confirm, done, ...others]) {
@@ -672,7 +530,7 @@ describe("every page", () => {
 
   it("sets one cookie, which scripts and other sites cannot use, and takes it back at the end", async () => {
     const handshake = await startHandshake();
-    const { browser, confirm } = await browseToConfirmation(handshake);
+    const { browser, confirm } = await browseToConfirmation(handshake, "ada");
     const [{ name, path, httpOnly, sameSite, expires }, ...others] = browser.cookies;
     assert.deepEqual({ name, path, httpOnly, sameSite, others }, { name: "osmynt-sign-in", path: "/", httpOnly: true, sameSite: "lax", others: [] });
     assert.ok(expires <= Date.now() + 300_000);
@@ -714,17 +572,17 @@ describe("the service", () => {
   it("writes one line a request to its log, which names a route and nobody", async () => {
     const device = await signIn("ada", { name: "a name for no log" });
     await device.api.me();
-    const path = `/v1/teams/${device.key.id}?secret=of-the-query`;
+    const path = `/v1/teams/${device.key.id}/log?secret=of-the-query`;
     const credentials = await device.api.credentials("GET", path);
     await fetch(`${service.url}${path}`, { headers: credentials });
     const line = (route) => service.log.findLast((text) => text.includes(`"route":"${route}"`));
-    assert.ok(await eventually(() => line("/v1/teams/{team}")), service.log.join("\n"));
-    const { ms, ...rest } = JSON.parse(/\{.*\}/.exec(line("/v1/teams/{team}"))[0]);
-    assert.deepEqual(rest, { method: "GET", route: "/v1/teams/{team}", status: 403, code: "forbidden" });
+    assert.ok(await eventually(() => line("/v1/teams/{team}/log")), service.log.join("\n"));
+    const { ms, ...rest } = JSON.parse(/\{.*\}/.exec(line("/v1/teams/{team}/log"))[0]);
+    assert.deepEqual(rest, { method: "GET", route: "/v1/teams/{team}/log", status: 403, code: "forbidden" });
     assert.ok(Number.isInteger(ms));
-    const { user, access_token, refresh_token } = device.tokens;
+    const { account, access_token, refresh_token } = device.tokens;
     const { user_code, device_code } = device.started;
-    for (const secret of [user, access_token, refresh_token, user_code, device_code, device.key.id, credentials.DPoP, "of-the-query", "a name for no log", "Lovelace", JWT_SECRET]) {
+    for (const secret of [account, access_token, refresh_token, user_code, device_code, device.key.id, credentials.DPoP, "of-the-query", "a name for no log", "Lovelace", JWT_SECRET]) {
       assert.ok(!service.log.some((text) => text.includes(secret)), `the log has ${secret}`);
     }
   });
@@ -738,7 +596,7 @@ function again(token, claims) {
 /** The rows of D1, by table. */
 async function tablesOf({ mf }) {
   const database = await mf.getD1Database("DB");
-  const names = ["users", "sessions", "devices", "handshakes"];
+  const names = ["accounts", "users", "sessions", "devices", "handshakes"];
   const results = await database.batch(names.map((name) => database.prepare(`SELECT * FROM ${name}`)));
   return Object.fromEntries(names.map((name, index) => [name, results[index].results]));
 }

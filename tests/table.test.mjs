@@ -8,16 +8,18 @@ import { request as httpRequest } from "node:http";
 import { after, before, describe, it } from "node:test";
 import { SignJWT, decodeJwt, decodeProtectedHeader } from "jose";
 import { Api, readProblem, STATUS } from "./client/api.mjs";
-import { Client } from "./client/client.mjs";
 import { proofFor } from "./client/dpop.mjs";
 import { b64u, hashOf, randomBytes, utf8 } from "./client/encodings.mjs";
 import { makeKeyPair, scalarOf } from "./client/keys.mjs";
 import { PROOF_BYTES, PROOF_ID_BYTES, PROOF_SKEW } from "./client/limits.mjs";
 import { MEDIA_TYPE, newSnippetId } from "./client/snippet.mjs";
 import { sign } from "./client/statements.mjs";
+import { TeamLog } from "./client/teamlog.mjs";
+import { UserLog } from "./client/userlog.mjs";
 import { makeTeam, startWorld } from "./client/world.mjs";
 import { approve } from "./support/browser.mjs";
 import { snapshot } from "./support/dump.mjs";
+import { beforeFounding } from "./support/handshake.mjs";
 
 const ROUTES = JSON.parse(readFileSync(new URL("routes.json", import.meta.url), "utf8"));
 const JWT_SECRET = "a secret of the tests, long enough for HMAC-SHA256";
@@ -26,13 +28,13 @@ const code = utf8("let x = 1;\n");
 
 /** @type {Record<string, import("./client/client.mjs").Client>} */
 let people;
-let world, team, snippet, another;
+let world, team, doomed, snippet, another;
 /** What a client had before its last refresh, and a device code that its device got. */
 const earlier = new Map();
 const deviceCodes = new Map();
 
 before(async () => {
-  const logins = ["owner", "member", "removed", "stranger", "beginner", "newcomer", "ends", "ends-all", "deletes"];
+  const logins = ["owner", "member", "removed", "stranger", "beginner", "newcomer", "ends", "ends-all", "deletes", "begins-anew"];
   world = await startWorld(logins, { vars: { JWT_SECRET } });
   const signIn = async (login, options) => {
     const client = await world.signIn(login, options);
@@ -51,27 +53,23 @@ before(async () => {
   await owner.revokeDevice(revoked.device.id);
   await ended.api.me();
   await owner.api.endSession(decodeJwt(ended.tokens.access_token).sid);
-  // Their user logs are empty.
-  const [beginner, newcomer] = [await withoutLog("beginner", signIn), await withoutLog("newcomer", signIn)];
+  // Their accounts have no user yet.
+  const [beginner, newcomer] = [await beforeFounding(() => signIn("beginner")), await beforeFounding(() => signIn("newcomer"))];
   const phone = await signIn("ends");
-  people = { owner, member, removed, stranger, ends, endsAll, deletes, ended, revoked, pending, leaving, beginner, newcomer, phone };
-  team = await makeTeam(owner, "Table", [["member", member], ["member", removed]]);
-  await owner.removeMember(team, removed.user);
+  // Two users of one account.
+  const [former, present] = [await signIn("begins-anew"), await signIn("begins-anew")];
+  await present.startOver();
+  people = { owner, member, removed, stranger, ends, endsAll, deletes, ended, revoked, pending, leaving, beginner, newcomer, phone, former, present };
+  const newTeam = async () => {
+    const id = await makeTeam(owner, "Table", [["member", member], ["member", removed]]);
+    await owner.removeMember(id, removed.user);
+    return id;
+  };
+  [team, doomed] = [await newTeam(), await newTeam()];
   [snippet, another] = [await owner.share(team, code), await owner.share(team, code)];
   unchanged = await snapshot(world.service);
 });
 after(() => world?.dispose());
-
-/** Signs in, and leaves the user's log for later. */
-async function withoutLog(login, signIn) {
-  const { beginLog } = Client.prototype;
-  Client.prototype.beginLog = async () => {};
-  try {
-    return await signIn(login);
-  } finally {
-    Client.prototype.beginLog = beginLog;
-  }
-}
 
 // --- requests: { method, path, headers, body }; a header may be a list, of which each becomes a line ---
 
@@ -150,7 +148,7 @@ const TOKEN_FLAWS = [
 const SESSION_FLAWS = [
   ["another session", (token) => forged(token, { claims: { sid: crypto.randomUUID() } })],
   ["the session of somebody else", (token) => forged(token, { claims: { sid: decodeJwt(people.stranger.tokens.access_token).sid } })],
-  ["another user", (token) => forged(token, { claims: { sub: people.stranger.user } })],
+  ["another account", (token) => forged(token, { claims: { sub: people.stranger.account.id } })],
   ["another device", (token) => forged(token, { claims: { cnf: { jkt: people.stranger.device.id } } })],
   ["a generation to come", (token) => forged(token, { claims: { gen: decodeJwt(token).gen + 1 } })],
   ["no generation", (token) => forged(token, { claims: { gen: undefined } })],
@@ -251,22 +249,20 @@ const FLAWS = [
  * - `status`: of the good request
  * - `by`: whose it is, the owner's when absent
  * - `request`: makes it, for a client
- * - `newDevice`: for routes that are open to a device which is not in its user's log: `{ by, status }`, and `request` if it is another
+ * - `newDevice`: for routes that are open to a device which is in no log: `{ by, status }`, and `request` if it is another
  * - `role`: what a plain member may not, as a request; or in words, why every member may what this route does
  */
 const commitsOf = async (client, events) => (await client.buildCommit(await client.read(team), events, null)).body;
 const invitationOf = async () => [{ type: "invite.created", key: (await makeKeyPair("ECDSA")).jwk, role: "member", exp: now() + 3600, uses: 1 }];
 const newTeamOf = async (client) => {
-  const own = await client.ownLog();
-  const { log } = await client.read(team);
-  const event = { type: "team.created", nonce: b64u.encode(randomBytes(16)), identity: own.identity, policy: { max_epoch_age: 3600 } };
-  const view = { log: new log.constructor(), directory: new Map([[client.user, own]]), prekeys: new Map() };
-  return (await client.buildCommit(view, [event], "Another")).body;
+  const { log: own, prekeys } = await client.readOwn();
+  const event = { type: "team.created", nonce: b64u.encode(randomBytes(16)), policy: { max_epoch_age: 3600, joining: "invitation" } };
+  return (await client.buildCommit({ log: new TeamLog(), directory: new Map([[client.user, own]]), prekeys }, [event], "Another")).body;
 };
 const beginningOf = async (client) => {
-  const { device, prekey } = await client.describe();
-  const entry = { user: client.user, seq: 0, prev: null, iat: now(), event: { type: "device.added", device } };
-  return { entries: [await sign("osmynt-user+jws", entry, client.device)], prekeys: [prekey] };
+  const log = new UserLog();
+  const entries = [await client.appendTo(log, { type: "device.added", device: await client.describeDevice(null) })];
+  return { entries, prekeys: [await client.newPrekey(log.user)], names: [], start_over: false };
 };
 const get = (path) => ({ status: 200, request: () => ({ method: "GET", path: typeof path === "string" ? path : path() }) });
 const EVERYBODY_READS = "every member may read what is the team's";
@@ -303,9 +299,19 @@ const ROWS = {
       return json("PUT", "/v1/me/prekey", { prekey: await sign("osmynt-prekey+jws", payload, client.device) });
     },
   },
+  "POST /v1/me/erasures": { status: 200, by: "present", request: () => json("POST", "/v1/me/erasures", { user: people.former.user }) },
+  "DELETE /v1/me/erasures/{user}": {
+    status: 204,
+    by: "former",
+    request: () => ({ method: "DELETE", path: `/v1/me/erasures/${people.former.user}` }),
+  },
   "GET /v1/teams": get("/v1/teams"),
   "POST /v1/teams": { status: 201, request: async (client) => json("POST", "/v1/teams", await newTeamOf(client)) },
-  "GET /v1/teams/{team}": { ...get(() => `/v1/teams/${team}`), role: EVERYBODY_READS },
+  "DELETE /v1/teams/{team}": {
+    status: 204,
+    request: () => ({ method: "DELETE", path: `/v1/teams/${doomed}` }),
+    role: () => ({ method: "DELETE", path: `/v1/teams/${doomed}` }),
+  },
   "GET /v1/teams/{team}/log": { ...get(() => `/v1/teams/${team}/log?from=0`), role: EVERYBODY_READS },
   "POST /v1/teams/{team}/commits": {
     status: 200,
@@ -369,7 +375,7 @@ it("the table has a row for every route, and none besides", () => {
 
 it("the protocol's page has every route, and none besides", () => {
   const page = readFileSync(new URL("../docs/protocol.md", import.meta.url), "utf8");
-  const [, section] = page.split(/^## 10 Routes$/m);
+  const [, section] = /^## 10 Routes$(.*?)^## /ms.exec(page);
   const named = [...section.matchAll(/^\| `([A-Z]+) ([^?`]+)(?:\?[^`]*)?` \|/gm)].map(([, method, path]) => `${method} ${path}`);
   // Those of sign-in stand in section 9, and people's pages in one line.
   const signIn = [...page.matchAll(/`(POST) (\/v1\/(?:handshakes|tokens))`/g)].map(([, method, path]) => `${method} ${path}`);
@@ -378,7 +384,7 @@ it("the protocol's page has every route, and none besides", () => {
   const [forPeople, forClients] = [[], []];
   for (const route of ROUTES) (route.access === "Page" ? forPeople : forClients).push(route);
   assert.deepEqual([...new Set([...named, ...signIn])].sort(), forClients.map(nameOf).sort());
-  assert.deepEqual(people.sort(), [...new Set(forPeople.map(({ pattern }) => pattern))].filter((pattern) => pattern !== "/").sort());
+  assert.deepEqual(people.sort(), [...new Set(forPeople.map(({ pattern }) => pattern))].sort());
 });
 
 it("the table has a caller's columns for every route that has a caller, and says of each route of a team what takes a role", () => {
@@ -407,12 +413,12 @@ for (const route of ROUTES.filter((each) => Object.hasOwn(ROWS, nameOf(each)))) 
     }
 
     if (row.newDevice === undefined) {
-      it("a device that is not in its user's log: forbidden", async () => {
+      it("a device that is in no log: forbidden", async () => {
         await assertRefused("forbidden", await send(request, await credentials(people.pending, request)));
       });
     } else {
       const { by, status, refused } = row.newDevice;
-      it(`a device that is not in its user's log: ${status ?? refused}`, async () => {
+      it(`a device that is in no log: ${status ?? refused}`, async () => {
         const own = await (row.newDevice.request ?? row.request)(people[by]);
         const answer = await send(own, await credentials(people[by], own));
         await (refused === undefined ? assertAccepted(status, answer) : assertRefused(refused, answer));

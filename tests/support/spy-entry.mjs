@@ -19,6 +19,9 @@ export default class extends WorkerEntrypoint {
     }
     return Response.json(spy);
   }
+  scheduled(controller) {
+    return new BuiltWorker(this.ctx, watched(this.env, "worker")).scheduled(controller);
+  }
 }
 
 export class Team extends DurableObject {
