@@ -390,6 +390,8 @@ describe("whom a snippet is for", () => {
     await reader.join((await author.invite(own, { user: reader.user })).code);
     const since = await author.share(own, CODE);
     assert.deepEqual(await listedIn(own, reader), [since, direct, theirs, toReader, toTeam]);
+    // Also the keys of the epochs that they were in are there to be asked for.
+    reader.teamKeys.clear();
     for (const id of [since, direct, theirs, toReader, toTeam]) assert.deepEqual((await reader.open(own, id)).content, CODE);
     await rejects(() => reader.api.snippet(own, meanwhile), "not-found");
   });
