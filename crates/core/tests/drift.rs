@@ -226,7 +226,7 @@ impl Scene {
 }
 
 proptest! {
-    #![proptest_config(config(128))]
+    #![proptest_config(config(64))]
 
     #[test]
     fn an_honest_service_makes_no_log_that_an_honest_client_refuses(

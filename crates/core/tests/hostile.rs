@@ -10,7 +10,7 @@ use osmynt_core::statement::TeamEntry;
 use osmynt_core::teamlog::{Joining, Role, TeamEvent, TeamState};
 use osmynt_core::{DeviceId, InviteId, Time, Unverified, UserId, Window};
 use proptest::prelude::*;
-use support::acts::{Act, act, change_world, config, events};
+use support::acts::{Act, act, change_world, config, events, who};
 use support::{Key, Now, Team, Then, World, chained, decide, follow, rotation};
 
 /// An invitation, as whoever reads the log remembers it.
@@ -204,7 +204,7 @@ fn attempt() -> impl Strategy<Value = Attempt> {
     (
         prop::collection::vec(act(), 1..3),
         any::<bool>(),
-        any::<u32>(),
+        who(),
         prop::option::weighted(0.4, 0..3_usize),
         prop::option::weighted(0.3, any::<bool>()),
         prop_oneof![3 => Just(0_u64), 1 => 1..3_u64],
@@ -236,10 +236,21 @@ enum Step {
     Honest(Act),
     /// What nobody should get away with, at an honest service.
     Alone(Attempt),
-    /// A continuation of the log that only a client is shown.
-    Shown(Vec<(Attempt, When)>),
+    /// A continuation of the log that only a client is shown, which may have read the honest log just before.
+    Shown { reads: bool, attempts: Vec<(Attempt, When)> },
     /// The client reads the log.
     Read,
+}
+
+/// What it takes for somebody to lose a device and to be out for a while.
+fn comings_and_goings() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        Just(Act::AddDevice { who: 2 }),
+        Just(Act::RevokeDevice { who: 2 }),
+        Just(Act::Rotate { by: 0 }),
+        Just(Act::Leave { who: 2 }),
+        Just(Act::Invite { by: 0, role: Role::Admin, uses: 2, named: None }),
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -252,10 +263,12 @@ fn step() -> impl Strategy<Value = Step> {
         Just(When::InTheFuture),
     ];
     prop_oneof![
-        12 => act().prop_map(Step::Honest),
+        10 => act().prop_map(Step::Honest),
+        4 => comings_and_goings().prop_map(Step::Honest),
         6 => attempt().prop_map(Step::Alone),
-        4 => prop::collection::vec((attempt(), when), 1..5).prop_map(Step::Shown),
-        3 => Just(Step::Read),
+        6 => (any::<bool>(), prop::collection::vec((attempt(), when), 1..5))
+            .prop_map(|(reads, attempts)| Step::Shown { reads, attempts }),
+        2 => Just(Step::Read),
     ]
 }
 
@@ -302,13 +315,22 @@ impl Scene {
                 let (events, rotate) = self.events(attempt, author);
                 self.submit(author, &device, events, rotate, attempt.back)
             }
-            Step::Shown(attempts) => self.show(attempts),
+            Step::Shown { reads, attempts } => {
+                if *reads {
+                    self.read();
+                }
+                self.show(attempts)
+            }
             Step::Read => {
-                self.client = (self.team.state().clone(), self.ledger.clone());
-                self.read_at = self.team.now;
+                self.read();
                 Ok(())
             }
         }
+    }
+
+    fn read(&mut self) {
+        self.client = (self.team.state().clone(), self.ledger.clone());
+        self.read_at = self.team.now;
     }
 
     fn actor(&self, attempt: &Attempt, barred: &[UserId]) -> (UserId, Key) {
@@ -421,7 +443,7 @@ impl Scene {
 }
 
 proptest! {
-    #![proptest_config(config(96))]
+    #![proptest_config(config(64))]
 
     #[test]
     fn whoever_has_lost_a_right_gets_nothing_by_it_alone_or_with_a_service_that_lies(

@@ -3,7 +3,7 @@
 mod support;
 
 use osmynt_core::statement::TeamEntry;
-use osmynt_core::teamlog::{Joining, Policy, Role, TeamEvent, TeamState};
+use osmynt_core::teamlog::{Joining, Policy, Role, Rotation, TeamEvent, TeamState};
 use osmynt_core::{Bytes, Code, Hash, TeamId, Time, UserId};
 use support::{Key, Now, POLICY, Person, START, Team, Then, Verdict, code, decide, envelope, follow, sealed};
 
@@ -242,8 +242,11 @@ fn a_commit_is_by_one_device_within_limits_with_its_rotation_last() {
     assert_eq!(team.commit(owner, policies(16), false), Ok(()));
 
     let (rotation, envelopes) = team.rotation(&[], owner);
-    let entries = team.signed(owner, vec![TeamEvent::KeyRotated(rotation), lasting(7200)]);
+    let entries = team.signed(owner, vec![TeamEvent::KeyRotated(rotation.clone()), lasting(7200)]);
     assert_eq!(team.submit(&entries, &envelopes), Err(Code::InvalidRequest), "not last");
+    let again = Rotation { epoch: rotation.epoch + 1, ..rotation.clone() };
+    let entries = team.signed(owner, vec![TeamEvent::KeyRotated(rotation), TeamEvent::KeyRotated(again)]);
+    assert_eq!(team.submit(&entries, &envelopes), Err(Code::InvalidRequest), "two, of which one is not last");
 
     let entries = team.signed(owner, vec![lasting(7200)]);
     assert_eq!(team.submit(&entries, &[envelope(Key::test(5).device())]), Err(Code::InvalidRequest), "no rotation");
@@ -336,6 +339,7 @@ fn whoever_waits_to_be_confirmed_has_no_key_and_can_only_withdraw() {
     team.leave(stranger).unwrap();
     assert_eq!(team.state().pending(team.now).count(), 0);
     assert!(!team.stale(), "nobody has left who had a key");
+    assert!(team.state().everyone().contains(&stranger), "their user log is still needed to verify the team's");
     assert_eq!(team.confirm(owner, stranger), Err(Code::NotFound));
     assert_eq!(&team.replayed().unwrap(), team.state());
 }

@@ -11,7 +11,7 @@ use support::acts::{Act, act, config, perform};
 use support::{Team, Then, follow};
 
 proptest! {
-    #![proptest_config(config(64))]
+    #![proptest_config(config(48))]
 
     #[test]
     fn any_history_keeps_the_promises(mut acts in prop::collection::vec(act(), 1..60), early: bool) {

@@ -4,7 +4,7 @@ mod support;
 
 use osmynt_core::snippet::{Audience, Container, parse_envelopes, prefix};
 use osmynt_core::statement::SnippetStatement;
-use osmynt_core::teamlog::{Role, check_sealed_keys};
+use osmynt_core::teamlog::{Role, check_sealed_keys, check_snippet};
 use osmynt_core::{Code, Envelope, Hash, Head, KeyId, TeamId, Time, UserId, labels};
 use support::{Key, Team, Verdict, code, envelope, sealed};
 
@@ -88,6 +88,19 @@ fn a_direct_snippet_names_one_to_64_members_in_order_without_the_author() {
         ("too many", crowd),
     ] {
         assert_eq!(to(members, &envelopes), Err(Code::InvalidRequest), "{why}");
+    }
+}
+
+#[test]
+fn a_client_refuses_a_snippet_to_more_than_64_members_without_knowing_them() {
+    let team = Team::of_four();
+    let author = team.user(MEMBER);
+    let mut crowd: Vec<UserId> = (0..65_u32).map(|n| UserId(Hash::of(&n.to_be_bytes()))).collect();
+    crowd.sort_unstable();
+    for (count, verdict) in [(64, Ok(())), (65, Err(Code::InvalidRequest)), (0, Err(Code::InvalidRequest))] {
+        let (members, envelopes) = (crowd[..count].to_vec(), Hash::of(b"envelopes"));
+        let said = team.snippet(author, Audience::Members { epoch: 4, members, envelopes });
+        assert_eq!(check_snippet(&said, team.now).map_err(code), verdict, "{count}");
     }
 }
 

@@ -93,6 +93,17 @@ fn a_revoked_device_says_nothing_more_and_never_comes_back() {
     assert_eq!(person.add(&first, &Key::test(102)), Err(Code::Forbidden));
     let named = person.entry(UserEvent::NameSigned { commitment: Hash::of(b"name") });
     assert_eq!(person.append(&first, &named), Err(Code::Forbidden), "it signs no name");
+    let third = Key::test(103);
+    person.add(&second, &third).unwrap();
+    for author in [&first, &Key::test(9)] {
+        let entry = person.entry(UserEvent::DeviceRevoked { device: third.device() });
+        assert_eq!(
+            person.append(author, &entry),
+            Err(Code::Forbidden),
+            "it revokes no other device, nor does a stranger"
+        );
+    }
+    person.revoke(&second, &third).unwrap();
     assert_eq!(person.add(&second, &first), Err(Code::Conflict));
     assert_eq!(person.revoke(&second, &first), Err(Code::Forbidden), "it is revoked once");
     assert_eq!(person.revoke(&second, &second.clone()), Err(Code::Conflict), "the last device stays");

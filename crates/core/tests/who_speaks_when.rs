@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::indexing_slicing, missing_docs)]
 mod support;
 
-use osmynt_core::teamlog::{Policy, Role, TeamEvent};
-use osmynt_core::{Code, Time, UserId, Window};
-use support::{Key, POLICY, Person, START, Team, Verdict, code};
+use osmynt_core::teamlog::{CommitEntry, Policy, Role, TeamEvent, TeamState};
+use osmynt_core::{Code, Time, Unverified, UserId, Window};
+use support::{Key, Now, P256, POLICY, Person, START, Team, Verdict, code, ready};
 
 const OWNER: u32 = 0;
 const MEMBER: u32 = 2;
@@ -97,6 +97,24 @@ fn the_service_lets_a_device_speak_only_while_it_is_active() {
     assert_eq!(leave(&mut team, &first), Err(Code::Forbidden), "from the moment on in which it is revoked");
     team.rotate(owner).unwrap();
     assert_eq!(leave(&mut team, &second), Ok(()));
+}
+
+#[test]
+fn a_device_that_is_revoked_between_the_check_of_its_signature_and_the_decision_speaks_no_more() {
+    let mut team = Team::of_four();
+    let member = team.user(MEMBER);
+    let first = team.person(member).device().clone();
+    let entry = Unverified::parse(&team.signed_by(&first, member, TeamEvent::MemberLeft {})).unwrap();
+    let verified = ready(CommitEntry::verify(entry, &first.public(), team.state.as_ref(), team.now, &P256)).unwrap();
+    let decide = |team: &Team| {
+        let entries = std::slice::from_ref(&verified);
+        let state = TeamState::commit(team.state.as_ref(), entries, &[], team.now, &Now(&team.world));
+        state.map(|_| ()).map_err(code)
+    };
+    assert_eq!(decide(&team), Ok(()));
+    team.add_device(member, &Key::test(250)).unwrap();
+    team.revoke_device(member, &first).unwrap();
+    assert_eq!(decide(&team), Err(Code::Forbidden));
 }
 
 #[test]

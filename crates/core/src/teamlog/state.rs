@@ -477,7 +477,7 @@ impl TeamState {
         let invite = member.invite;
         self.part_with(user);
         self.bar(user, invite, said.seq);
-        self.keep_an_owner()?;
+        // The team keeps an owner: only an owner removes an owner, and nobody removes themselves.
         Ok(true)
     }
 
