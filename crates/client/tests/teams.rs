@@ -11,7 +11,7 @@
 
 mod support;
 
-use osmynt_client::{Class, Error, Place, Role, TeamId};
+use osmynt_client::{Class, Error, Place, Role, TeamId, Time};
 use osmynt_core::api::{DirectoryPage, Erasure, LoggedEntry, MyEnvelopes, MyTeams, TeamLog};
 use osmynt_core::teamlog::TeamEvent;
 
@@ -128,6 +128,8 @@ fn a_bad_key_harms_one_epoch_and_is_replaced_at_the_next_share() {
     let (ada, ben, mut world) = two();
     let earlier = world.share_as(&ben, None, &[&ada, &ben], support::snippet_id(2));
     let received_at = world.now;
+    // A moment ago, so that the epoch is not over for its age.
+    world.now = Time(now().0 - 600);
     world.commit(&ben, Vec::new(), true, &[&ada, &ben]);
     let stage = Stage::new("teams-bad-key", &[&ada, &ben], &[&world]);
     let (client, team) = (stage.client(), world.team);
