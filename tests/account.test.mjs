@@ -1,259 +1,33 @@
-// The whole of an account: what an export holds, and what is left after a deletion, whatever fails or happens meanwhile.
+// What is left of a user, and of their account, after a deletion; whatever fails or happens meanwhile.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { request } from "node:http";
-import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import Ajv from "ajv/dist/2020.js";
-import { Problem } from "./client/api.mjs";
+import { Api } from "./client/api.mjs";
 import { Client } from "./client/client.mjs";
-import { b64u, randomBytes, utf8 } from "./client/encodings.mjs";
+import { b64u, randomBytes } from "./client/encodings.mjs";
+import { makeKeyPair } from "./client/keys.mjs";
 import { newSnippetId } from "./client/snippet.mjs";
-import { parse } from "./client/statements.mjs";
 import { TeamLog } from "./client/teamlog.mjs";
-import { makeTeam, startWorld } from "./client/world.mjs";
+import { makeTeam } from "./client/world.mjs";
+import { CODE, outcome, rejects, share, startAccounts } from "./support/accounts.mjs";
 import { approve } from "./support/browser.mjs";
-import { dump, readDatabase, search } from "./support/dump.mjs";
-import { person } from "./support/github.mjs";
-import { spied, spyOn, until } from "./support/spy.mjs";
+import { dump, search } from "./support/dump.mjs";
+import { until } from "./support/spy.mjs";
 
 const ALWAYS = 1_000;
-const CODE = utf8("let x = 1;\n");
-/** The transaction that ends an account. */
-const END = { use: "worker d1", detail: "UPDATE users SET login" };
+/** The transaction that ends a user. */
+const END = { use: "worker d1", detail: "UPDATE users SET account" };
 /** The round trip to D1 by which a team learns who is about to join, before it decides. */
 const DEVICES = { use: "team d1", detail: "FROM users u LEFT JOIN devices d" };
 const PROJECTION = { use: "team d1", detail: "INSERT INTO teams" };
 
-const schema = JSON.parse(await readFile(new URL("../docs/export.schema.json", import.meta.url), "utf8"));
-const isExport = new Ajv({ allErrors: true, strictTypes: false }).compile(schema);
-/** Names of the tables of D1 that the schema says it covers, with the description of the rows. */
-const exported = new Map();
-for (const part of Object.values(schema.properties)) {
-  const tables = part.$comment?.match(/^D1: (.*)$/)[1].split(", ") ?? [];
-  for (const table of tables) exported.set(table, (part.items ?? part).properties);
-}
-
-let world, service, spy, db, r2;
+let accounts, service, spy, r2, count, signIn, newcomer, newcomers, anotherDevice, startedOver, isStored, objectsOf, tablesOf, storageOf, isGone;
 
 before(async () => {
-  // Long names and numbers, so that a search for them finds nothing by chance.
-  const people = Array.from({ length: 100 }, (_, index) => person(700_000_000_001 + index, `somebody-${index}`, `Somebody the ${index}th`));
-  world = await startWorld([], { people, ...(await spied()) });
-  service = world.service;
-  spy = spyOn(service);
-  db = await service.mf.getD1Database("DB");
-  r2 = await service.mf.getR2Bucket("SNIPPETS");
+  accounts = await startAccounts();
+  ({ service, spy, r2, count, signIn, newcomer, newcomers, anotherDevice, startedOver, isStored, objectsOf, tablesOf, storageOf, isGone } = accounts);
 });
-after(() => world?.dispose());
-
-let used = 0;
-/** Somebody new, signed in. */
-async function newcomer() {
-  const login = `somebody-${used++}`;
-  return Object.assign(await world.signIn(login), { login });
-}
-const newcomers = (count) => Promise.all(Array.from({ length: count }, newcomer));
-/** A further device of a user, which is in their log. */
-async function anotherDevice(client) {
-  const other = Object.assign(await world.signIn(client.login), { login: client.login });
-  await client.addDevice(await other.describe());
-  other.prekeys.forEach(({ jwk }) => client.learnSiblingPrekey(other.device.id, jwk));
-  other.learnSiblingPrekey(client.device.id, client.prekeys.get(client.prekey).jwk);
-  return other;
-}
-
-const rows = async (sql, ...values) => (await db.prepare(sql).bind(...values).all()).results;
-const count = async (table, where, ...values) => (await rows(`SELECT count(*) AS n FROM ${table} WHERE ${where}`, ...values))[0].n;
-const rejects = (action, code) => assert.rejects(action, (problem) => problem instanceof Problem && problem.code === code);
-const outcome = (action) => action.then(() => "ok", (problem) => problem.code ?? problem);
-const isStored = async (team, id) => (await r2.head(`${team}/${id}`)) !== null;
-const objectsOf = async (team) => (await r2.list({ prefix: `${team}/` })).objects.map(({ key }) => key);
-const share = (client, team, options) => client.share(team, CODE, options);
-const exportOf = async (client) => (await client.api.send("GET", "/v1/me/export")).json();
-
-/** What comes as an answer before it ends or breaks off, on a connection of its own, as the service may drop that afterwards. */
-function receive(path, headers) {
-  return new Promise((resolve, reject) => {
-    const sent = request(`${service.url}${path}`, { headers, agent: false }, (answer) => {
-      let text = "";
-      answer.setEncoding("utf8").on("data", (chunk) => (text += chunk));
-      answer.on("error", () => {}).on("close", () => resolve({ status: answer.statusCode, text }));
-    });
-    sent.on("error", reject).end();
-  });
-}
-
-/** All rows of all tables that a team's object has; no tables if there is nothing left of it. */
-async function tablesOf(team) {
-  const namespace = await service.mf.getDurableObjectNamespace("TEAMS");
-  const file = join(service.persist, "do", "osmynt-Team", `${namespace.idFromName(team)}.sqlite`);
-  return readDatabase(file);
-}
-const storageOf = async (team) => Object.keys(await tablesOf(team));
-
-/** Nothing of a user is left in D1 but, if somebody's log names them, a stub. */
-async function isGone(client, { stub = false } = {}) {
-  const { user } = client;
-  for (const table of ["devices", "sessions", "handshakes", "account_events", "team_members"]) {
-    if (table !== "team_members" || !stub) assert.equal(await count(table, "user = ?", user), 0, table);
-  }
-  assert.equal(await count("proofs", "device = ?", client.device.id), 0);
-  assert.equal(await count("refreshes", "session NOT IN (SELECT id FROM sessions)"), 0);
-  const left = await rows("SELECT login, name, avatar_url, github_id < 0 AS is_stub FROM users WHERE id = ?", user);
-  assert.deepEqual(left, stub ? [{ login: "", name: null, avatar_url: null, is_stub: 1 }] : []);
-  for (const table of ["user_log", "user_teams"]) assert.equal((await count(table, "user = ?", user)) > 0, stub, table);
-  await rejects(() => client.api.me(), "unauthenticated");
-}
-
-describe("an export", () => {
-  it("has everything that the service holds about a user, as its schema describes it", async () => {
-    const [user, friend] = await newcomers(2);
-    const phone = await anotherDevice(user);
-    await phone.refresh();
-    const tablet = await anotherDevice(user);
-    await user.revokeDevice(tablet.device.id);
-    const bystander = await world.signIn(user.login);
-    await bystander.api.endSession();
-
-    const home = await makeTeam(user, "Home", { member: friend });
-    const [own, direct] = [await share(user, home), await share(user, home, { to: [friend.user] })];
-    const [toAll, toUser] = [await share(friend, home), await share(friend, home, { to: [user.user] })];
-    const deleted = await share(user, home);
-    await user.deleteSnippet(home, deleted);
-    const former = await makeTeam(friend, "Former", { member: user });
-    await friend.changeRole(former, user.user, "admin");
-    const left = await share(user, former);
-    await friend.removeMember(former, user.user);
-
-    // A sign-in that was refused, and one that was polled for with a wrong verifier.
-    const refused = world.signIn(user.login, { approve: ({ verification_uri_complete }) => approve(verification_uri_complete, user.login, { deny: true }) });
-    await rejects(() => refused, "access_denied");
-    const [{ id: handshake }] = await rows("SELECT id FROM handshakes WHERE user = ? LIMIT 1", user.user);
-    await db.prepare("INSERT INTO failed_polls (handshake, count, failed_at) VALUES (?, 2, ?)").bind(handshake, user.now()).run();
-
-    const found = await exportOf(user);
-    assert.ok(isExport(found), JSON.stringify(isExport.errors, null, 2));
-
-    assert.equal(found.account.login, user.login);
-    assert.equal(found.account.github_id, service.github.people.find(({ login }) => login === user.login).id);
-    assert.deepEqual(found.log.map(({ jws, received_at }) => ({ jws, received_at })), (await user.api.myLog(0)).entries);
-    const ids = (all) => all.map(({ device }) => device).sort();
-    assert.deepEqual(ids(found.devices), [user, phone, tablet, bystander].map(({ device }) => device.id).sort());
-    assert.ok(found.sessions.some(({ device, ended_at }) => device === bystander.device.id && ended_at !== null), "a session that has ended");
-    assert.equal(found.refreshes.length, 1);
-    assert.deepEqual(found.failed_polls.map((each) => [each.handshake, each.count]), [[handshake, 2]]);
-    assert.ok(found.proofs.some(({ device }) => device === user.device.id));
-    assert.ok(found.events.some(({ type }) => type === "device-revoked"));
-    // Nothing is left out: as many of each as there are.
-    for (const [part, table, where] of [
-      ["log", "user_log", "user = ?1"], ["devices", "devices", "user = ?1"], ["events", "account_events", "user = ?1"], ["handshakes", "handshakes", "user = ?1"],
-      ["sessions", "sessions", "user = ?1"], ["refreshes", "refreshes", "session IN (SELECT id FROM sessions WHERE user = ?1)"], ["teams", "user_teams", "user = ?1"],
-    ]) {
-      assert.equal(found[part].length, await count(table, where, user.user), part);
-      assert.ok(found[part].length > 0, part);
-    }
-
-    const teams = new Map(found.teams.map((each) => [each.team, each]));
-    assert.deepEqual([...teams.keys()].sort(), [home, former].sort());
-    assert.deepEqual([teams.get(home).role, teams.get(former).role], ["owner", null]);
-    const snippets = (team) => teams.get(team).snippets.map(({ snippet, statement, path }) => [snippet, statement === null, path]);
-    const path = (team, snippet) => `/v1/teams/${team}/snippets/${snippet}`;
-    assert.deepEqual(snippets(home), [[own, false, path(home, own)], [direct, false, path(home, direct)], [deleted, true, null]]);
-    assert.deepEqual(snippets(former), [[left, false, path(former, left)]]);
-    assert.equal((await parse("osmynt-snippet+jws", teams.get(home).snippets[0].statement)).payload.snippet, own);
-    assert.deepEqual(teams.get(home).named_in, [toUser]);
-    assert.ok(!JSON.stringify(found).includes(toAll), "what others share with the team is theirs");
-    const events = async (team) =>
-      Promise.all(teams.get(team).entries.map(async ({ jws }) => (await parse("osmynt-team+jws", jws)).payload).map(async (entry) => [(await entry).user, (await entry).event.type]));
-    assert.deepEqual(await events(home), ["team.created", "key.rotated", "invite.created"].map((type) => [user.user, type]));
-    assert.deepEqual(await events(former), [
-      [user.user, "member.joined"], [user.user, "key.rotated"], [friend.user, "role.changed"], [friend.user, "member.removed"],
-    ]);
-    assert.deepEqual(teams.get(former).envelopes.map(({ device, epoch }) => [device, epoch]).sort(), [[phone.device.id, 2], [user.device.id, 2]].sort());
-  });
-
-  it("is described for every table of D1 that has something of a user, column by column", async () => {
-    // Of a team these have its head and epoch alone.
-    const ofNobody = ["teams"];
-    // Said by where it stands in the export.
-    const understood = { user_log: ["user"], devices: ["user"], sessions: ["user"], account_events: ["user"], user_teams: ["user"], team_members: ["user"] };
-    const tables = await rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\'");
-    assert.ok(tables.length > 8);
-    for (const { name } of tables) {
-      if (ofNobody.includes(name)) continue;
-      assert.ok(exported.has(name), `the export says nothing of the table ${name}`);
-      for (const { name: column } of await rows(`SELECT name FROM pragma_table_info('${name}')`)) {
-        if (!understood[name]?.includes(column)) assert.ok(column in exported.get(name), `the export says nothing of ${name}.${column}`);
-      }
-    }
-    assert.deepEqual([...exported.keys()].filter((table) => !tables.some(({ name }) => name === table)), []);
-  });
-
-  it("is described member by member", () => {
-    const undescribed = [];
-    const walk = (part, path) => {
-      if (!part.description) undescribed.push(path);
-      for (const [name, member] of Object.entries(part.properties ?? {})) walk(member, `${path}.${name}`);
-      if (part.items) walk(part.items, `${path}[]`);
-    };
-    walk(schema, "export");
-    for (const [name, part] of Object.entries(schema.$defs)) walk(part, name);
-    assert.deepEqual(undescribed, []);
-  });
-
-  it("is read page by page, and none is left out", async () => {
-    const user = await newcomer();
-    const team = await user.createTeam("Large");
-    for (let epoch = 2; epoch <= 101; epoch += 1) await user.rotate(team);
-    const view = await user.read(team);
-    const shared = [];
-    for (let snippet = 0; snippet < 201; snippet += 1) {
-      const id = newSnippetId(Date.now());
-      await user.api.putSnippet(team, id, await user.buildSnippet(view, id, CODE, { to: null }));
-      shared.push(id);
-    }
-    const found = await exportOf(user);
-    assert.ok(isExport(found), JSON.stringify(isExport.errors, null, 2));
-    const [{ entries, envelopes, snippets }] = found.teams;
-    assert.deepEqual(await Promise.all(entries.map(async ({ jws }) => (await parse("osmynt-team+jws", jws)).payload.seq)), Array.from({ length: 102 }, (_, seq) => seq));
-    assert.deepEqual(envelopes.map(({ epoch }) => epoch), Array.from({ length: 101 }, (_, index) => index + 1));
-    assert.deepEqual(snippets.map(({ snippet }) => snippet), shared);
-  });
-
-  it("costs D1 one round trip, and a team four requests as long as there is little of it", async () => {
-    const user = await newcomer();
-    await user.createTeam("Frugal");
-    const four = Array.from({ length: 4 }, () => "worker team");
-    assert.deepEqual(await spy.usesOf(() => exportOf(user)), ["worker d1", "worker d1", ...four]);
-  });
-
-  it("that fails on the way breaks off, so that nobody takes it for whole", async () => {
-    const user = await newcomer();
-    const team = await user.createTeam("Unreachable");
-    await share(user, team);
-    for (const skip of [0, 3]) {
-      await spy.under([{ use: "worker team", detail: "/own", skip, before: "fail" }], async () => {
-        const { status, text } = await receive("/v1/me/export", await user.api.credentials("GET", "/v1/me/export"));
-        assert.equal(status, 200);
-        assert.throws(() => JSON.parse(text), SyntaxError);
-      });
-    }
-    assert.ok(isExport(await exportOf(user)));
-  });
-
-  it("that cannot begin is a problem", async () => {
-    const user = await newcomer();
-    await spy.under([{ use: "worker d1", skip: 1, before: "fail" }], () => rejects(() => user.api.send("GET", "/v1/me/export"), "internal"));
-  });
-
-  it("is for devices of the user's log", async () => {
-    const user = await newcomer();
-    const other = await world.signIn(user.login);
-    await rejects(() => exportOf(other), "forbidden");
-  });
-});
+after(() => accounts?.dispose());
 
 describe("a deletion", () => {
   it("leaves nothing of who is in no team, and the same person is a new user", async () => {
@@ -264,28 +38,31 @@ describe("a deletion", () => {
     await isGone(user);
     await rejects(() => phone.api.me(), "unauthenticated");
     await rejects(() => user.refresh(), "unauthenticated");
-    const again = await world.signIn(user.login);
+    const again = await signIn(user.login);
     assert.notEqual(again.user, user.user);
-    assert.equal((await again.api.me()).user.login, user.login);
-    assert.equal((await again.api.myLog(0)).entries.length, 1);
+    assert.notEqual(again.account.id, user.account.id);
+    assert.equal((await again.api.me()).account.login, user.login);
+    assert.equal((await again.api.myLog(0)).entries.length, 2);
   });
 
-  it("is for who has no log yet, and for no device that is not in the log", async () => {
+  it("is for an account that has no user yet, and for no device that is in no log otherwise", async () => {
     const user = await newcomer();
-    const stranger = await world.signIn(user.login);
+    const stranger = await signIn(user.login);
     await rejects(() => stranger.api.deleteAccount(), "forbidden");
-    assert.equal((await user.api.me()).user.id, user.user);
+    assert.equal((await user.api.me()).device.user, user.user);
 
-    const login = `somebody-${used++}`;
-    const logless = new Client((await world.signIn(login)).api, user.now, null);
     // As it is between the claim of the tokens and the first entry.
-    logless.user = (await logless.api.me()).user.id;
-    await db.batch(["DELETE FROM user_log WHERE user = ?", "UPDATE users SET log_seq = NULL, log_hash = NULL, identity = NULL WHERE id = ?", "UPDATE devices SET added_seq = NULL, prekey = NULL, prekey_iat = NULL WHERE user = ?"]
-      .map((sql) => db.prepare(sql).bind(logless.user)));
-    assert.equal((await logless.api.me()).log, null);
-    await logless.api.deleteAccount();
-    logless.device = logless.api.device;
-    await isGone(logless);
+    const { login } = accounts.unused();
+    const key = await makeKeyPair("ECDSA");
+    const without = new Client(new Api(service.url, key), user.now, key);
+    await without.obtainTokens("laptop", ({ verification_uri_complete }) => approve(verification_uri_complete, login));
+    const { device, other } = await without.me();
+    assert.deepEqual([device.user, other], [null, null]);
+    await without.api.deleteAccount();
+    without.user = "nobody";
+    await isGone(without);
+    assert.equal(await count("devices", "device = ?", key.id), 0);
+    await rejects(() => without.api.deleteAccount(), "unauthenticated");
   });
 
   it("is refused while the user is in a team with others, before anything is changed", async () => {
@@ -306,7 +83,20 @@ describe("a deletion", () => {
     await user.api.deleteAccount();
     await isGone(user, { stub: true });
     assert.deepEqual(await storageOf(alone), []);
-    assert.equal((await friend.api.team(together)).members.length, 1);
+    assert.deepEqual([...(await friend.read(together)).log.roster.keys()], [friend.user]);
+  });
+
+  it("is refused while the user waits to be confirmed, until they withdraw", async () => {
+    const [owner, user] = await newcomers(2);
+    const team = await owner.createTeam("Careful");
+    await owner.changePolicy(team, { joining: "confirmation" });
+    await user.join((await owner.invite(team)).code);
+    await rejects(() => user.api.deleteAccount(), "conflict");
+    assert.ok((await owner.read(team)).log.pending.has(user.user));
+    await user.leave(team);
+    await user.api.deleteAccount();
+    await isGone(user, { stub: true });
+    await owner.rotate(team);
   });
 
   it("erases a team that nobody else is in, with whatever R2 has of it", async () => {
@@ -361,34 +151,55 @@ describe("a deletion", () => {
     assert.deepEqual((await owner.list(team)).map(({ statement }) => statement.snippet), [later, kept]);
     assert.deepEqual((await owner.open(team, later)).content, CODE);
     const newer = await newcomer();
-    await newer.join((await owner.invite(team)).link);
+    await newer.join((await owner.invite(team)).code);
     await owner.removeMember(team, newer.user);
   });
 
-  it("works after the account was started over, and the team in which the user is named can go on", async () => {
-    const [owner, user, friend] = await newcomers(3);
-    const team = await makeTeam(owner, "Named", [["member", user], ["member", friend]]);
-    const theirs = await share(user, team);
-    const mine = await user.createTeam("Earlier");
-    const again = Object.assign(await world.signIn(user.login), { login: user.login });
-    await again.resetIdentity();
-    await again.api.deleteAccount();
-    await isGone(again, { stub: true });
-    assert.deepEqual(await storageOf(mine), [], "nobody else was in it");
-    assert.deepEqual(await objectsOf(team), []);
+  it("of the present user leaves the former one, and the account with it", async () => {
+    const [owner, former, friend] = await newcomers(3);
+    const team = await makeTeam(owner, "Shared", [["member", former], ["member", friend]]);
+    const theirs = await share(former, team);
+    const earlier = await former.createTeam("Earlier");
+    const kept = await share(former, earlier);
+    const present = await startedOver(former);
+    const own = await present.createTeam("Own");
+    await share(present, own);
+    await present.api.askErasure(former.user);
+    await present.api.deleteAccount();
+    await isGone(present, { stays: true });
+    assert.deepEqual([await storageOf(own), await objectsOf(own)], [[], []]);
 
-    assert.equal((await owner.read(team)).log.roster.get(user.user).role, "member");
+    // It is as if the person had never started over; but what they asked for stands, and the former user can still object.
+    const { device, erasures } = await former.api.me();
+    assert.deepEqual([device.active, erasures.map(({ user }) => user)], [true, [former.user]]);
+    await former.api.withdrawErasure(former.user);
+    assert.deepEqual((await friend.open(team, theirs)).content, CODE);
+    assert.deepEqual((await former.list(earlier)).map(({ statement }) => statement.snippet), [kept]);
+    const next = await signIn(former.login);
+    assert.equal((await next.api.me()).other.user, former.user, "who is the account's present user again");
+    await next.api.endSession();
+    await former.leave(team);
+    await former.api.deleteAccount();
+    await isGone(former, { stub: true });
     await owner.rotate(team);
-    const later = await share(friend, team);
-    assert.deepEqual((await owner.open(team, later)).content, CODE);
-    await rejects(() => owner.open(team, theirs), "gone");
-    const { members } = await owner.api.team(team);
-    assert.equal(members.find((member) => member.user === user.user).login, "");
-    const newer = await newcomer();
-    await newer.join((await owner.invite(team)).link);
-    await owner.removeMember(team, user.user);
-    assert.deepEqual((await newer.read(team)).log.roster.size, 3);
-    await share(newer, team);
+  });
+
+  it("of a former user leaves the present one, and the account with it", async () => {
+    const [owner, former] = await newcomers(2);
+    const team = await makeTeam(owner, "Left", { member: former });
+    await former.leave(team);
+    const earlier = await former.createTeam("Earlier");
+    await share(former, earlier);
+    const present = await startedOver(former);
+    const own = await present.createTeam("Own");
+    const kept = await share(present, own);
+    await former.api.deleteAccount();
+    await isGone(former, { stub: true, stays: true });
+    assert.deepEqual([await storageOf(earlier), await objectsOf(earlier)], [[], []]);
+    assert.deepEqual((await present.open(own, kept)).content, CODE);
+    assert.equal((await present.api.me()).account.login, former.login);
+    await present.api.deleteAccount();
+    await isGone(present);
   });
 
   it("leaves no stub once no team is left that names the user", async () => {
@@ -407,9 +218,9 @@ describe("a deletion", () => {
 
   it("leaves nothing in any store that tells who it was", async () => {
     const owner = await newcomer();
-    const account = service.github.people[used++];
+    const account = accounts.unused();
     // A device is called as its owner likes, and KV keeps that for the five minutes of a sign-in.
-    const user = await world.signIn(account.login, { name: "a device" });
+    const user = await signIn(account.login, { name: "a device" });
     const number = Buffer.alloc(6);
     number.writeUIntBE(account.id, 0, 6);
     const needles = [account.name, account.avatar_url, account.login, String(account.id), { name: "the number in binary", bytes: number }];
@@ -429,31 +240,30 @@ describe("a deletion", () => {
 });
 
 describe("a deletion that fails on the way", () => {
-  /** Somebody with a team of their own, a team that they left, and a team in which they are named since they started over. */
+  /** Somebody with a team of their own, a team that they left, and a team that they were removed from. */
   async function settled() {
-    const [owner, first] = await newcomers(2);
-    const named = await makeTeam(owner, "Named", { member: first });
-    const inNamed = await share(first, named);
-    const user = Object.assign(await world.signIn(first.login), { login: first.login });
-    await user.resetIdentity();
+    const [owner, user] = await newcomers(2);
+    const removed = await makeTeam(owner, "Removed", { member: user });
+    const inRemoved = await share(user, removed);
+    await owner.removeMember(removed, user.user);
     const left = await makeTeam(owner, "Left", { member: user });
     const inLeft = await share(user, left);
     await user.leave(left);
     const own = await user.createTeam("Own");
     await share(user, own);
-    return { owner, user, named, left, own, shared: [[named, inNamed], [left, inLeft]] };
+    return { owner, user, own, shared: [[removed, inRemoved], [left, inLeft]] };
   }
-  async function isDone({ owner, user, named, left, own, shared }) {
+  async function isDone({ owner, user, own, shared }) {
     await isGone(user, { stub: true });
     assert.deepEqual([await objectsOf(own), await storageOf(own)], [[], []]);
-    for (const [team, snippet] of shared) assert.ok(!(await isStored(team, snippet)));
-    for (const team of [named, left]) {
+    for (const [team, snippet] of shared) {
+      assert.ok(!(await isStored(team, snippet)));
       await owner.rotate(team);
       await share(owner, team);
     }
   }
   const isUsable = async ({ user }) => {
-    assert.equal((await user.api.me()).user.login, user.login);
+    assert.equal((await user.api.me()).account.login, user.login);
     await user.api.teams();
   };
 
@@ -502,11 +312,11 @@ describe("a deletion under way", () => {
     const [owner, user] = await newcomers(2);
     const phone = await anotherDevice(user);
     const team = await owner.createTeam("Joined");
-    const { link } = await owner.invite(team);
+    const { code } = await owner.invite(team);
     await spy.under([{ ...END, before: "wait" }], async (release) => {
       const deleted = outcome(user.api.deleteAccount());
       await spy.waiting();
-      await phone.join(link);
+      await phone.join(code);
       await release();
       assert.equal(await deleted, "conflict");
     });
@@ -523,11 +333,11 @@ describe("a deletion under way", () => {
     const team = await makeTeam(owner, "Again", { member: user });
     await user.leave(team);
     await owner.rotate(team);
-    const { link } = await owner.invite(team);
+    const { code } = await owner.invite(team);
     await spy.under([{ ...END, before: "wait" }], async (release) => {
       const deleted = outcome(user.api.deleteAccount());
       await spy.waiting();
-      await phone.join(link);
+      await phone.join(code);
       await release();
       assert.equal(await deleted, "conflict");
     });
@@ -538,9 +348,9 @@ describe("a deletion under way", () => {
     const [owner, user] = await newcomers(2);
     const phone = await anotherDevice(user);
     const team = await owner.createTeam("Undecided");
-    const { link } = await owner.invite(team);
-    await spy.under([{ ...DEVICES, detail: "INSERT INTO user_teams (user, team, joins) SELECT id, ?2", after: "wait" }], async (release) => {
-      const joined = phone.join(link);
+    const { code } = await owner.invite(team);
+    await spy.under([{ ...DEVICES, detail: "INSERT INTO user_teams (user, team, joins)", after: "wait" }], async (release) => {
+      const joined = phone.join(code);
       await spy.waiting();
       await rejects(() => user.api.deleteAccount(), "unavailable");
       await release();
@@ -554,16 +364,16 @@ describe("a deletion under way", () => {
     const [owner, user] = await newcomers(2);
     const phone = await anotherDevice(user);
     const team = await owner.createTeam("Late");
-    const { link } = await owner.invite(team);
+    const { code } = await owner.invite(team);
     await spy.under([{ ...DEVICES, before: "wait" }], async (release) => {
-      const joined = outcome(phone.join(link));
+      const joined = outcome(phone.join(code));
       await spy.waiting();
       await user.api.deleteAccount();
       await release();
       assert.match(await joined, /^(forbidden|unauthenticated)$/);
     });
     await isGone(user);
-    assert.equal((await owner.api.team(team)).members.length, 1);
+    assert.deepEqual([...(await owner.read(team)).log.roster.keys()], [owner.user]);
     await owner.rotate(team);
   });
 
@@ -572,7 +382,7 @@ describe("a deletion under way", () => {
     const phone = await anotherDevice(user);
     const team = await makeTeam(owner, "Entry", { member: user });
     await user.leave(team);
-    const tablet = await world.signIn(user.login);
+    const tablet = await signIn(user.login);
     const described = await tablet.describe();
     const entries = await count("user_log", "user = ?", user.user);
     await spy.under([{ use: "worker d1", detail: "INSERT INTO user_log", before: "wait" }], async (release) => {
@@ -585,7 +395,7 @@ describe("a deletion under way", () => {
     await isGone(user, { stub: true });
     assert.equal(await count("user_log", "user = ?", user.user), entries);
     assert.equal(await count("users", "id = ? AND log_seq = ?", user.user, entries - 1), 1);
-    for (const table of ["devices", "account_events"]) assert.equal(await count(table, "user = ?", user.user), 0, table);
+    assert.equal(await count("devices", "device = ?", tablet.device.id), 0);
   });
 
   it("takes a team along that another device founds meanwhile", async () => {
@@ -609,7 +419,7 @@ describe("a deletion under way", () => {
     const user = await newcomer();
     const phone = await anotherDevice(user);
     // Three pieces of the one transaction, so that each of its attempts is held up for itself.
-    const pieces = ["UPDATE users SET login", "DELETE FROM refreshes", "DELETE FROM devices"];
+    const pieces = ["UPDATE users SET account", "DELETE FROM failed_polls", "DELETE FROM proofs"];
     await spy.under(pieces.map((detail) => ({ ...END, detail, before: "wait" })), async (release) => {
       const deleted = outcome(user.api.deleteAccount());
       for (const piece of pieces) {
@@ -619,7 +429,7 @@ describe("a deletion under way", () => {
       }
       assert.equal(await deleted, "unavailable");
     });
-    assert.equal((await user.api.me()).user.login, user.login);
+    assert.equal((await user.api.me()).account.login, user.login);
     await user.api.deleteAccount();
     await isGone(user);
   });
@@ -671,9 +481,9 @@ describe("a deletion under way", () => {
   it("lets nobody found a team by its first entry again while it is erased", async () => {
     const user = await newcomer();
     const phone = await anotherDevice(user);
-    const own = await phone.ownLog();
-    const view = { log: new TeamLog(), directory: new Map([[phone.user, own]]), prekeys: new Map() };
-    const event = { type: "team.created", nonce: b64u.encode(randomBytes(16)), identity: own.identity, policy: { max_epoch_age: 3600 } };
+    const { log: own, prekeys } = await phone.readOwn();
+    const view = { log: new TeamLog(), directory: new Map([[phone.user, own]]), prekeys };
+    const event = { type: "team.created", nonce: b64u.encode(randomBytes(16)), policy: { max_epoch_age: 3600, joining: "invitation" } };
     const founding = (await phone.buildCommit(view, [event], "Twice")).body;
     const { team } = await phone.api.createTeam(founding);
     await spy.under([{ use: "team r2.list", before: "wait" }, { ...END, before: "fail" }], async (release) => {
@@ -694,14 +504,14 @@ describe("a deletion under way", () => {
   it("keeps a team that somebody else joins at the last moment", async () => {
     const [user, friend] = await newcomers(2);
     const team = await user.createTeam("Kept");
-    const { link } = await user.invite(team);
+    const { code } = await user.invite(team);
     await spy.under([{ use: "worker team", detail: "/forget", skip: 1, before: "wait" }], async (release) => {
       const deleted = outcome(user.api.deleteAccount());
       await spy.waiting();
-      await friend.join(link);
+      await friend.join(code);
       await release();
       assert.equal(await deleted, "conflict");
     });
-    assert.equal((await user.api.team(team)).members.length, 2);
+    assert.equal((await user.read(team)).log.roster.size, 2);
   });
 });
