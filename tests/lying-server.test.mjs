@@ -3,14 +3,15 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { Client } from "./client/client.mjs";
+import { Client, parseCode } from "./client/client.mjs";
 import { Command } from "./client/command.mjs";
 import { b64u, hashOf, randomBytes, utf8 } from "./client/encodings.mjs";
+import { makeCode } from "./client/invitation.mjs";
 import { makeKeyPair, sealEnvelope, teamKeyPurpose } from "./client/keys.mjs";
 import { startLiar } from "./client/liar.mjs";
 import { join, split } from "./client/snippet.mjs";
-import { parse, sign } from "./client/statements.mjs";
-import { startWorld } from "./client/world.mjs";
+import { parse, sign, signText } from "./client/statements.mjs";
+import { makeTeam as makeTeamOf, startWorld } from "./client/world.mjs";
 import { approve } from "./support/browser.mjs";
 
 const code = utf8("let truth = 42;\n");
@@ -427,3 +428,164 @@ function swapped(users, one, other) {
 }
 
 const flip = (bytes) => bytes.with(0, bytes[0] ^ 1);
+
+describe("the independent client, answer by answer,", () => {
+  let world, owner, member, victim, team, elsewhere, snippet, letter;
+
+  before(async () => {
+    world = await startWorld(["owner", "member", "victim"]);
+    [owner, member, victim] = await Promise.all(["owner", "member", "victim"].map((login) => world.signIn(login)));
+    team = await makeTeamOf(owner, "Answers", [["member", member], ["member", victim]]);
+    elsewhere = await owner.createTeam("Elsewhere");
+    await owner.rotate(team);
+    snippet = await owner.share(team, code);
+    letter = await owner.share(team, code, { to: [victim.user] });
+    await victim.list(team);
+  });
+  after(() => world?.dispose());
+
+  /** What the victim is answered while `action` runs: `change(answer)` for the requests that `path` fits, as "GET /v1/me". */
+  async function told(path, change, action) {
+    const { fetch } = victim.api;
+    victim.api.fetch = async (url, request) => {
+      const answer = await fetch(url, request);
+      const { pathname } = new URL(url);
+      return answer.ok && path.test(`${request.method} ${pathname}`) ? Response.json(await change(await answer.json()), { status: answer.status }) : answer;
+    };
+    try {
+      return await action();
+    } finally {
+      victim.api.fetch = fetch;
+    }
+  }
+
+  const STRANGE = b64u.encode(new Uint8Array(32).fill(7));
+  const UUID = "00000000-0000-4000-8000-000000000000";
+  const LIES = [
+    ["GET /v1/me with another account", /^GET .*me$/, (me) => ({ ...me, account: { ...me.account, id: UUID } }), () => victim.me()],
+    ["GET /v1/me with another device", /^GET .*me$/, (me) => ({ ...me, device: { ...me.device, id: STRANGE } }), () => victim.me()],
+    ["GET /v1/me with another user", /^GET .*me$/, (me) => ({ ...me, device: { ...me.device, user: STRANGE } }), () => victim.me()],
+    ["the own log with another head", /^GET .*me.log$/, (log) => ({ ...log, head: { ...log.head, hash: STRANGE } }), () => victim.ownLog()],
+    ["the own log with more entries than there can be", /^GET .*me.log$/, (log) => ({ ...log, head: { ...log.head, seq: 2 ** 53 - 1 } }), () => victim.ownLog()],
+    ["a signed name taken elsewhere", /^POST .*me.log$/, (taken) => ({ ...taken, user: STRANGE }), () => victim.signName()],
+    ["teams in another order", /^GET .*teams$/, ({ teams }) => ({ teams: [...teams, { team: "-".repeat(42) + "0", pending: false }] }), () => victim.teams()],
+    ["a team twice", /^GET .*teams$/, ({ teams }) => ({ teams: [...teams, ...teams] }), () => victim.teams()],
+    ["a log that ends in another head", /^GET .*log$/, (log) => ({ ...log, head: { ...log.head, hash: STRANGE } }), () => victim.read(team)],
+    ["the log of another team, having seen none of this one", /^GET .*log$/, () => owner.api.log(elsewhere, 0), firstContact],
+    ["a directory that goes in a circle", /^GET .*directory$/, (page) => ({ ...page, users: [], next: STRANGE }), () => victim.read(team)],
+    ["somebody twice in the directory", /^GET .*directory$/, (page) => ({ ...page, users: [...page.users, { ...page.users[0], prekeys: [] }] }), () => victim.read(team)],
+    ["two prekeys of one device", /^GET .*directory$/, twice, () => victim.read(team)],
+    ["a commit taken in another team", /^POST .*commits$/, (taken) => ({ ...taken, team: STRANGE }), () => victim.rotate(team)],
+    ["a commit that led to another head", /^POST .*commits$/, (taken) => ({ ...taken, head: { ...taken.head, hash: STRANGE } }), () => victim.rotate(team)],
+    ["a commit that led to another epoch", /^POST .*commits$/, (taken) => ({ ...taken, epoch: taken.epoch + 1 }), () => victim.rotate(team)],
+    ["envelopes of earlier epochs", /^GET .*envelopes$/, withEpoch((epoch) => epoch - 1), keyOfNow],
+    ["an envelope twice", /^GET .*envelopes$/, (page) => ({ ...page, envelopes: [...page.envelopes, ...page.envelopes] }), keyOfNow],
+    ["an envelope for another device", /^GET .*envelopes$/, forDevice(STRANGE), keyOfNow],
+    ["a snippet twice in a list", /^GET .*snippets$/, (page) => ({ ...page, snippets: [...page.snippets, page.snippets[0]] }), () => victim.list(team)],
+  ];
+  for (const [what, path, change, action] of LIES) {
+    it(`does not believe ${what}`, () => assert.rejects(told(path, change, action), { name: "TamperError" }));
+  }
+
+  it("does not collect a log or a directory without end", async () => {
+    let asked = 0;
+    const endlessLog = ({ entries }) => {
+      asked += 1;
+      return { entries: Array(100).fill(entries.at(-1) ?? { jws: "", received_at: 0 }), head: { seq: 255, hash: STRANGE }, name: null, prekeys: [] };
+    };
+    await assert.rejects(told(/^GET .*me.log$/, endlessLog, () => victim.ownLog()), { name: "TamperError" });
+    assert.ok(asked <= 3, `${asked} pages`);
+    asked = 0;
+    const endlessDirectory = () => {
+      asked += 1;
+      const somebody = { user: STRANGE, log: [], name: null, prekeys: [] };
+      return { users: Array(100).fill(somebody), next: `${String(asked).padStart(6, "0")}${STRANGE.slice(6)}` };
+    };
+    await assert.rejects(told(/^GET .*directory$/, endlessDirectory, () => victim.read(team)), { name: "TamperError" });
+    assert.ok(asked <= 101, `${asked} pages`);
+  });
+
+  /** Reads the team as if for the first time. */
+  async function firstContact() {
+    const { pins } = victim;
+    victim.pins = new Map();
+    try {
+      return await victim.read(team);
+    } finally {
+      victim.pins = pins;
+    }
+  }
+  function twice({ users, next }) {
+    return { users: users.map((each) => ({ ...each, prekeys: [...each.prekeys, ...each.prekeys] })), next };
+  }
+  function withEpoch(change) {
+    return ({ envelopes, next }) => ({ envelopes: envelopes.map((each) => ({ ...each, epoch: change(each.epoch) })), next });
+  }
+  function forDevice(device) {
+    return ({ envelopes, next }) => ({ envelopes: envelopes.map((each) => ({ ...each, envelope: { ...each.envelope, device } })), next });
+  }
+  /** Asks for the key of the present epoch as if it had never been asked for. */
+  async function keyOfNow() {
+    const view = await victim.read(team);
+    const { number } = view.log.epoch;
+    victim.teamKeys.delete(`${team} ${number}`);
+    return victim.teamKey(view, number);
+  }
+
+  /** The statement of a snippet as its author, or `by`, would have signed it otherwise: no service has taken it. */
+  const forged = (id, change, by = owner) => async (page) => {
+    const snippets = await Promise.all(page.snippets.map(async (each) => {
+      const { payload } = await parse("osmynt-snippet+jws", each.statement);
+      if (payload.snippet !== id) return each;
+      const { received_at = each.received_at, envelopes = each.envelopes, ...members } = change(payload, each);
+      return { statement: await sign("osmynt-snippet+jws", { ...payload, ...members }, by.device), envelopes, received_at };
+    }));
+    return { ...page, snippets };
+  };
+  const addressed = (members) => ({ audience }) => ({ audience: { ...audience, members } });
+  const FORGERIES = [
+    ["of another team", () => snippet, () => ({ team: STRANGE })],
+    ["by somebody who is no member", () => snippet, () => ({ user: STRANGE })],
+    ["in another's name", () => snippet, () => ({ user: member.user })],
+    ["of another epoch", () => snippet, ({ audience }) => ({ audience: { ...audience, epoch: audience.epoch - 1 } })],
+    ["that was over before it was made", () => snippet, ({ iat }) => ({ exp: iat })],
+    ["that was made long before it was received", () => snippet, ({ iat }) => ({ iat: iat - 301 })],
+    ["that was received in the future", () => snippet, ({ iat }) => ({ iat: iat + 600, received_at: iat + 600 })],
+    ["that was received long before its head", () => snippet, ({ iat }) => ({ iat: iat - 600, received_at: iat - 600 })],
+    ["with envelopes, though it is to the team", () => snippet, () => ({ envelopes: [{ device: STRANGE, prekey: STRANGE, suite: "x", enc: "", ct: "" }] })],
+    ["to somebody who is no member", () => letter, () => addressed([STRANGE])],
+    ["to its author", () => letter, () => addressed([owner.user])],
+    ["to somebody twice", () => letter, () => addressed([victim.user, victim.user])],
+  ];
+  for (const [what, id, change] of FORGERIES) {
+    it(`does not list a snippet ${what}`, async () => {
+      const lie = forged(id(), (payload) => {
+        const changed = change(payload);
+        return typeof changed === "function" ? changed(payload) : changed;
+      });
+      await assert.rejects(told(/^GET .*snippets$/, lie, () => victim.list(team)), { name: "TamperError" });
+    });
+  }
+
+  it("lists a snippet whose key is missing as one that it cannot open, and says whose fault it is", async () => {
+    const listed = await told(/^GET .*snippets$/, forged(letter, () => ({ envelopes: [] })), () => victim.list(team));
+    const { header, refusal } = listed.find(({ statement }) => statement.snippet === letter);
+    assert.equal(header, null);
+    assert.deepEqual([refusal.name, refusal.device, refusal.user], ["Unreadable", owner.device.id, owner.user]);
+    assert.ok(listed.find(({ statement }) => statement.snippet === snippet).header);
+  });
+
+  it("leaves out a prekey of a kind that it does not know, and reads on", async () => {
+    const withHybrid = async ({ users, next }) => {
+      const strange = await signText(JSON.stringify({ alg: "ES256", typ: "osmynt-prekey+jws", kid: owner.device.id }), '{"kind":"hybrid","level":768.5}', owner.device.privateKey);
+      return { users: users.map((each) => (each.user === owner.user ? { ...each, prekeys: [...each.prekeys, strange] } : each)), next };
+    };
+    await told(/^GET .*directory$/, withHybrid, () => victim.rotate(team));
+  });
+
+  it("follows no code to another service", async () => {
+    const { code: invitation } = await owner.invite(team);
+    const misled = await makeCode({ ...(await parseCode(invitation)), origin: "https://osmynt.example" });
+    await assert.rejects(victim.join(misled), { name: "Refused" });
+  });
+});

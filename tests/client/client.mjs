@@ -380,7 +380,7 @@ export class Client {
       const rotation = log.rotation(epoch);
       const { envelopes } = await this.api.envelopes(log.team, epoch);
       await distrust(() => envelopes.forEach((each, index) => {
-        require(each.epoch >= (envelopes[index - 1]?.epoch ?? epoch - 1) + (index > 0 ? 1 : 0), "invalid-request", "envelopes of other epochs");
+        require(each.epoch > (envelopes[index - 1]?.epoch ?? epoch - 1), "invalid-request", "envelopes of other epochs");
         require(each.envelope.device === this.device.id, "invalid-request", "an envelope for another device");
       }));
       const found = envelopes.find((each) => each.epoch === epoch);
