@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Apply, out: Output) -> Result<()> {
             .next("Go to your clone of the repository and try again, or save it: osmynt open ID -o FILE")
     })?;
     let (client, opened) = fetch(&args.which, out)?;
-    let id = client.short_id(opened.snippet.id)?;
+    let id = client.short_id(opened.snippet.team, opened.snippet.id)?;
     let apply = |dry_run| {
         if opened.snippet.header.kind == Kind::Diff {
             apply_diff(&repository, &opened, dry_run)
@@ -615,7 +615,7 @@ mod tests {
             snippet.header.title = None;
             assert_eq!(
                 described(&snippet, "26f8ad91"),
-                "what mallory AAAAAAAA (another member has this name) shared, 26f8ad91"
+                "what mallory AAAAAAAA (somebody else has or had this name) shared, 26f8ad91"
             );
         }
 

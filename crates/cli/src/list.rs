@@ -33,7 +33,7 @@ pub(crate) fn run(args: &List, out: Output) -> Result<()> {
     let unread: Vec<String> = mine.iter().filter(|_| args.team.is_none()).filter_map(unread).collect();
     let names: BTreeMap<TeamId, Option<String>> = mine.into_iter().map(|team| (team.id, team.name)).collect();
     let Listing { snippets, rejected, more } = newest(&client, &teams, limit)?;
-    let ids = client.short_ids(&snippets.iter().map(|snippet| snippet.id).collect::<Vec<_>>())?;
+    let ids = client.short_ids(&snippets.iter().map(|snippet| (snippet.team, snippet.id)).collect::<Vec<_>>())?;
     drop(progress);
 
     let name = |team: TeamId| names.get(&team).and_then(Option::as_deref);
@@ -125,7 +125,7 @@ pub(crate) fn delete(args: &Delete, out: Output) -> Result<()> {
     let client = client(out)?;
     let progress = out.progress("Deleting");
     let (team, snippet) = client.find_snippet(None, &args.id)?;
-    let id = client.short_id(snippet)?;
+    let id = client.short_id(team, snippet)?;
     client.delete_snippet(team, snippet)?;
     drop(progress);
     out.done(&json!({"snippet": snippet.to_string(), "team": team.to_string(), "deleted": true}), |paint| {
@@ -139,7 +139,7 @@ pub(crate) fn export(args: &Export, out: Output) -> Result<()> {
     let progress = out.progress("Fetching and verifying");
     let (team, snippet) = client.find_snippet(None, &args.id)?;
     let stored = client.export(team, snippet)?;
-    let id = client.short_id(snippet)?;
+    let id = client.short_id(team, snippet)?;
     drop(progress);
     let file = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{id}.osmynt")));
     if file == Path::new("-") {

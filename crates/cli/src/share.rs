@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Share, out: Output) -> Result<()> {
     let to = if args.to.is_empty() { Recipients::Team } else { Recipients::Members(args.to.clone()) };
     let lifetime = args.expires.map(|lifetime| lifetime.0);
     let shared = client.share(team, &piece.draft(args.title.clone(), to, lifetime))?;
-    let id = client.short_id(shared.snippet)?;
+    let id = client.short_id(shared.team, shared.snippet)?;
     drop(progress);
 
     let mut value = value;

@@ -562,7 +562,7 @@ pub(crate) fn person(person: &Person) -> String {
 fn mark(doubt: &Doubt) -> String {
     match doubt {
         Doubt::Changed { before } => format!("name changed from {}", known(before)),
-        Doubt::Shared => "another member has this name".into(),
+        Doubt::Shared => "somebody else has or had this name".into(),
         Doubt::Unopened => "name does not open".into(),
     }
 }
@@ -579,7 +579,7 @@ fn warning(person: &Person, doubt: &Doubt, team: &str) -> String {
             quoted(&text::line(team))
         ),
         Doubt::Shared => format!(
-            "user {user} is called {login}, as another member is or was. Ask them for their user id, and say whom you \
+            "user {user} is called {login}, as somebody else is or was. Ask them for their user id, and say whom you \
              mean by it."
         ),
         Doubt::Unopened => format!(
@@ -688,7 +688,7 @@ mod tests {
         assert_eq!(person(&somebody(None, None)), ID);
         let doubts = [
             (Doubt::Changed { before: "bob".into() }, "changed", "name changed from bob"),
-            (Doubt::Shared, "shared", "another member has this name"),
+            (Doubt::Shared, "shared", "somebody else has or had this name"),
             (Doubt::Unopened, "unopened", "name does not open"),
         ];
         for (doubt, code, mark) in doubts {

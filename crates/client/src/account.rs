@@ -123,7 +123,7 @@ impl Client {
             let fate = if state.members().keys().eq([&me]) {
                 Fate::Deleted
             } else if let Some(heir) = heir(state, me) {
-                Fate::HandedOver(self.names(&synced).person(heir))
+                Fate::HandedOver(self.names(&synced)?.person(heir))
             } else {
                 Fate::Left
             };

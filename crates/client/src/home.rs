@@ -9,6 +9,7 @@
 //! | `users/`, `teams/` | what was verified so far, one file per log ([`crate::logs`]) |
 //! | `read.json` | when each log was last read to its end |
 //! | `teams.json` | the teams that this person is in, as far as their logs were verified |
+//! | `logins.json` | who was known here first by which login |
 //! | `snippets.json` | snippets that were verified here, and the short ids they were shown with |
 //! | `notice.json` | an erasure that the service has told of, and when it was asked |
 //! | `lock`, `refresh.lock` | nothing; several processes take turns by them, at changing files and at refreshing tokens |
@@ -186,7 +187,7 @@ impl Home {
             version::refuse_newer(self)?;
             vault::forget_key(self)?;
             // The key's file after the vault: a vault without it would be taken for one whose key the system keeps.
-            for name in ["vault", "vault.key", "read.json", "teams.json", "snippets.json", "notice.json", PROFILE]
+            for name in ["vault", "vault.key", "read.json", "teams.json", "logins.json", "snippets.json", "notice.json", PROFILE]
                 .into_iter()
                 .chain(FOLDERS)
             {

@@ -18,13 +18,13 @@ const SHORTEST: usize = 8;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Index {
-    snippets: BTreeMap<SnippetId, Indexed>,
+    /// By team: whoever is in two teams may use an id of the one in the other.
+    teams: BTreeMap<TeamId, BTreeMap<SnippetId, Indexed>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Indexed {
-    team: TeamId,
     /// Of the statement.
     hash: Hash,
     author: UserId,
@@ -46,8 +46,8 @@ impl Index {
         seen: bool,
     ) -> Result<bool> {
         let said = statement.payload();
-        let entry = self.snippets.entry(said.snippet).or_insert_with(|| Indexed {
-            team: said.team,
+        let of_team = self.teams.entry(said.team).or_default();
+        let entry = of_team.entry(said.snippet).or_insert_with(|| Indexed {
             hash: statement.hash(),
             author: said.user,
             received_at,
@@ -65,50 +65,53 @@ impl Index {
     }
 
     /// Notes that a snippet was seen.
-    pub(crate) fn mark_seen(&mut self, snippet: SnippetId) {
-        if let Some(entry) = self.snippets.get_mut(&snippet) {
+    pub(crate) fn mark_seen(&mut self, team: TeamId, snippet: SnippetId) {
+        if let Some(entry) = self.entry(team, snippet) {
             entry.seen = true;
         }
     }
 
     /// The authors of what a person has seen.
     pub(crate) fn authors(&self) -> BTreeSet<UserId> {
-        self.snippets.values().filter(|entry| entry.seen).map(|entry| entry.author).collect()
+        self.all().filter(|(_, _, entry)| entry.seen).map(|(_, _, entry)| entry.author).collect()
     }
 
     /// Whether this very statement was verified here.
-    pub(crate) fn has(&self, snippet: SnippetId, hash: Hash) -> bool {
-        self.snippets.get(&snippet).is_some_and(|entry| entry.hash == hash)
+    pub(crate) fn has(&self, team: TeamId, snippet: SnippetId, hash: Hash) -> bool {
+        self.teams.get(&team).and_then(|of_team| of_team.get(&snippet)).is_some_and(|entry| entry.hash == hash)
     }
 
     /// Those that a selector means, of one team or of any: the one of that id; else the one that was shown with it; else
-    /// those whose ids begin or end with it.
+    /// those whose ids begin or end with it. Of an id that several teams have, the one that a person has seen.
     pub(crate) fn find(&self, team: Option<TeamId>, selector: &str) -> Vec<(TeamId, SnippetId)> {
-        let among = || self.snippets.iter().filter(|(_, entry)| team.is_none_or(|team| team == entry.team));
-        let one = |(id, entry): (&SnippetId, &Indexed)| (entry.team, *id);
+        let among = || self.all().filter(|(of, _, _)| team.is_none_or(|team| team == *of));
         if let Ok(id) = selector.parse::<SnippetId>() {
-            return among().filter(|(known, _)| **known == id).map(one).collect();
+            let mut found: Vec<_> = among().filter(|(_, known, _)| *known == id).collect();
+            if found.iter().filter(|(_, _, entry)| entry.seen).count() == 1 {
+                found.retain(|(_, _, entry)| entry.seen);
+            }
+            return found.into_iter().map(|(team, id, _)| (team, id)).collect();
         }
-        if let Some(shown) = among().find(|(_, entry)| entry.shown.as_deref() == Some(selector)) {
-            return vec![one(shown)];
+        if let Some((team, id, _)) = among().find(|(_, _, entry)| entry.shown.as_deref() == Some(selector)) {
+            return vec![(team, id)];
         }
         let fits = |id: &SnippetId| {
             let id = id.to_string();
             id.starts_with(selector) || id.ends_with(selector)
         };
-        among().filter(|(id, _)| fits(id)).map(one).collect()
+        among().filter(|(_, id, _)| fits(id)).map(|(team, id, _)| (team, id)).collect()
     }
 
     /// The short id to show a snippet with: the end of its id, as long as it takes to be no other's that was shown, nor the
     /// end of another that is known. The whole id for one that is not known.
-    pub(crate) fn short(&mut self, snippet: SnippetId) -> String {
+    pub(crate) fn short(&mut self, team: TeamId, snippet: SnippetId) -> String {
         let id = snippet.to_string();
-        if let Some(shown) = self.snippets.get(&snippet).and_then(|entry| entry.shown.clone()) {
+        if let Some(shown) = self.entry(team, snippet).and_then(|entry| entry.shown.clone()) {
             return shown;
         }
-        let others = || self.snippets.iter().filter(|(other, _)| **other != snippet);
+        let others = || self.all().filter(|(of, other, _)| (*of, *other) != (team, snippet));
         let taken = |short: &str| {
-            others().any(|(other, entry)| entry.shown.as_deref() == Some(short) || other.to_string().ends_with(short))
+            others().any(|(_, other, entry)| entry.shown.as_deref() == Some(short) || other.to_string().ends_with(short))
         };
         let starts = (0..=id.len().saturating_sub(SHORTEST)).rev();
         let short = starts
@@ -116,9 +119,17 @@ impl Index {
             .find(|short| !short.starts_with('-') && !taken(short))
             .unwrap_or(&id)
             .to_owned();
-        if let Some(entry) = self.snippets.get_mut(&snippet) {
+        if let Some(entry) = self.entry(team, snippet) {
             entry.shown = Some(short.clone());
         }
         short
+    }
+
+    fn all(&self) -> impl Iterator<Item = (TeamId, SnippetId, &Indexed)> {
+        self.teams.iter().flat_map(|(team, snippets)| snippets.iter().map(|(id, entry)| (*team, *id, entry)))
+    }
+
+    fn entry(&mut self, team: TeamId, snippet: SnippetId) -> Option<&mut Indexed> {
+        self.teams.get_mut(&team)?.get_mut(&snippet)
     }
 }

@@ -34,10 +34,20 @@ pub enum Doubt {
         /// By which login. The same, if it is that of another account at the identity provider.
         before: String,
     },
-    /// Another member of the team, or somebody who waits to be one, has it or had it.
+    /// Somebody else has it or had it: another member of the team, somebody who waits to be one, or somebody whom this home
+    /// knew by it before, in any team.
     Shared,
     /// The service shows no name that their device has signed.
     Unopened,
+}
+
+/// Who was known in this home first by which login, in lower case, in any team: whoever takes over an account at the identity
+/// provider has its login, and is another user.
+pub(crate) type Logins = BTreeMap<String, UserId>;
+
+/// A login as it is compared.
+pub(crate) fn lower(login: &str) -> String {
+    login.to_ascii_lowercase()
 }
 
 /// The names of a team's people.
@@ -46,20 +56,21 @@ pub(crate) struct Names<'a> {
     me: Option<UserId>,
     /// Who of the members, and of those who wait to be, has or had which login, in lower case.
     bearers: BTreeMap<String, BTreeSet<UserId>>,
+    first: Logins,
 }
 
 impl<'a> Names<'a> {
     /// Among the people of a team. `me` is who is told: nothing about their own name is new to them.
-    pub(crate) fn new(state: &TeamState, people: &'a People, me: Option<UserId>) -> Self {
+    pub(crate) fn new(state: &TeamState, people: &'a People, me: Option<UserId>, first: Logins) -> Self {
         let mut bearers: BTreeMap<String, BTreeSet<UserId>> = BTreeMap::new();
         let waiting = state.pending(state.received_at()).map(|(user, _)| user);
         for user in state.members().keys().copied().chain(waiting) {
             let Some(known) = people.user(user) else { continue };
             for name in known.name().into_iter().chain(known.pinned_name()) {
-                bearers.entry(name.login.to_ascii_lowercase()).or_default().insert(user);
+                bearers.entry(lower(&name.login)).or_default().insert(user);
             }
         }
-        Self { people, me, bearers }
+        Self { people, me, bearers, first }
     }
 
     pub(crate) fn person(&self, user: UserId) -> Person {
@@ -68,8 +79,10 @@ impl<'a> Names<'a> {
         let Some(name) = known.and_then(|known| known.name()) else {
             return Person { user, login: pinned.map(|name| name.login.clone()), doubt: Some(Doubt::Unopened) };
         };
-        let bearers = self.bearers.get(&name.login.to_ascii_lowercase());
-        let shared = bearers.is_some_and(|bearers| bearers.iter().any(|bearer| *bearer != user));
+        let login = lower(&name.login);
+        let bearers = self.bearers.get(&login);
+        let shared = bearers.is_some_and(|bearers| bearers.iter().any(|bearer| *bearer != user))
+            || self.me != Some(user) && self.first.get(&login).is_some_and(|first| *first != user);
         let before = pinned.filter(|before| (before.id, &before.login) != (name.id, &name.login));
         let doubt = match before {
             _ if shared => Some(Doubt::Shared),
@@ -133,7 +146,7 @@ impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Changed { before } => write!(f, "the name has changed; before it was @{before}"),
-            Self::Shared => f.write_str("another member has or had this name"),
+            Self::Shared => f.write_str("somebody else has or had this name"),
             Self::Unopened => f.write_str("the service shows no name that they have signed"),
         }
     }

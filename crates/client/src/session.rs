@@ -10,6 +10,7 @@ use crate::http::{Http, OnWait, Request};
 use crate::index::{self, Index};
 use crate::keys::DeviceKeys;
 use crate::logs::{KeptUser, People, TeamView, VerifiedUser};
+use crate::people::{Logins, lower};
 use crate::people::Names;
 use crate::seal::{self, Key};
 use crate::vault::{KnownName, Secrets, TeamSecrets, Vault};
@@ -54,6 +55,7 @@ struct Notice {
 
 const READINGS: &str = "read.json";
 const TEAMS: &str = "teams.json";
+const LOGINS: &str = "logins.json";
 const NOTICE: &str = "notice.json";
 /// The service is asked for notices no more often than this.
 const NOTICE_SECONDS: u64 = 3600;
@@ -226,8 +228,8 @@ impl Client {
     }
 
     /// The names of a team's people, for the caller.
-    pub(crate) fn names<'a>(&self, synced: &'a Synced) -> Names<'a> {
-        Names::new(synced.view.state(), &synced.people, self.profile.user)
+    pub(crate) fn names<'a>(&self, synced: &'a Synced) -> Result<Names<'a>> {
+        Ok(Names::new(synced.view.state(), &synced.people, self.profile.user, self.logins()?))
     }
 
     /// The caller's own user log, verified and pinned, with the prekeys of the own devices.
@@ -336,6 +338,7 @@ impl Client {
             for user in people.users() {
                 self.pin_user(user)?;
             }
+            self.note_logins(people.users())?;
             let team = view.state().team();
             let head = view.state().head();
             match self.pinned_team(team)? {
@@ -392,8 +395,28 @@ impl Client {
             self.pin_user(user)?;
             let Some(mut kept) = self.kept_user(user.user())? else { return Ok(()) };
             kept.repin(user);
-            self.home.write_json(&user_file(user.user()), &kept)
+            self.home.write_json(&user_file(user.user()), &kept)?;
+            let mut logins = self.logins()?;
+            logins.extend(user.name().map(|name| (lower(&name.login), user.user())));
+            self.home.write_json(LOGINS, &logins)
         })
+    }
+
+    fn logins(&self) -> Result<Logins> {
+        Ok(self.home.read_json(LOGINS)?.unwrap_or_default())
+    }
+
+    /// Remembers who was known here first by each login. Inside of [`Home::locked`].
+    fn note_logins<'a>(&self, users: impl Iterator<Item = &'a VerifiedUser>) -> Result<()> {
+        let mut logins = self.logins()?;
+        let before = logins.len();
+        for user in users {
+            for name in user.pinned_name().into_iter().chain(user.name()) {
+                logins.entry(lower(&name.login)).or_insert(user.user());
+            }
+        }
+        // Entries are only added.
+        if logins.len() == before { Ok(()) } else { self.home.write_json(LOGINS, &logins) }
     }
 
     /// Inside of [`Home::locked`].
@@ -481,7 +504,7 @@ impl Client {
             return Ok(key);
         }
         let by = match self.offline(team)? {
-            Some(synced) => self.names(&synced).person(begun.user).to_string(),
+            Some(synced) => self.names(&synced)?.person(begun.user).to_string(),
             None => begun.user.to_string(),
         };
         Err(Error::BadKey { epoch, by: format!("{by} with the device {}", begun.by) })

@@ -170,7 +170,7 @@ impl Client {
         listed.truncate(limit);
         // The log after the list: whatever the list names is then in the log.
         let synced = self.sync(team, None)?;
-        let names = self.names(&synced);
+        let names = self.names(&synced)?;
         let mut read = Vec::with_capacity(listed.len());
         let mut seen = BTreeSet::new();
         for entry in listed {
@@ -229,26 +229,28 @@ impl Client {
             }
             fitting = self.index()?.find(team, selector);
         }
-        let list = |found: &[(TeamId, SnippetId)]| found.iter().map(|(_, id)| id.to_string()).collect();
+        let list = |found: &[(TeamId, SnippetId)]| {
+            found.iter().map(|(team, id)| format!("{id} (of the team {team})")).collect()
+        };
         choose("snippet", selector, &fitting, |found| *found, list)
     }
 
     /// A short id to show a snippet with: 8 characters or more, the end of its id. It is never given for another snippet in
     /// this home, so that whoever types it gets what they saw.
-    pub fn short_id(&self, snippet: SnippetId) -> Result<String> {
-        self.indexed(|index| Ok(index.short(snippet)))
+    pub fn short_id(&self, team: TeamId, snippet: SnippetId) -> Result<String> {
+        self.indexed(|index| Ok(index.short(team, snippet)))
     }
 
     /// The same for several.
-    pub fn short_ids(&self, snippets: &[SnippetId]) -> Result<Vec<String>> {
-        self.indexed(|index| Ok(snippets.iter().map(|snippet| index.short(*snippet)).collect()))
+    pub fn short_ids(&self, snippets: &[(TeamId, SnippetId)]) -> Result<Vec<String>> {
+        self.indexed(|index| Ok(snippets.iter().map(|(team, snippet)| index.short(*team, *snippet)).collect()))
     }
 
     /// Notes that a person has seen an opened snippet and whose it is: from now on both are known here. Opening alone does not
     /// do that, as what was opened may be refused without a look at it.
     pub fn mark_seen(&self, opened: &Opened) -> Result<()> {
         self.indexed(|index| {
-            index.mark_seen(opened.snippet.id);
+            index.mark_seen(opened.snippet.team, opened.snippet.id);
             Ok(())
         })
     }
@@ -476,7 +478,7 @@ impl Client {
         }
         check_ciphertext(&statement, container.ciphertext)?;
         let key = self.content_key(&synced.view, &statement, &container.envelopes().map_err(broken)?)?;
-        let mut snippet = self.describe_snippet(&statement, &key, received_at, &self.names(synced))?;
+        let mut snippet = self.describe_snippet(&statement, &key, received_at, &self.names(synced)?)?;
         let content = seal::open_content(&key, statement.payload(), container.ciphertext, snippet.header.size)?;
         self.indexed(|index| {
             snippet.author_known |= index.authors().contains(&snippet.author.user);
@@ -554,7 +556,7 @@ impl Client {
         let mut verified = Vec::new();
         for entry in listed {
             let said = Unverified::<SnippetStatement>::parse(&entry.statement);
-            if said.is_ok_and(|said| known.has(said.payload().snippet, said.hash())) {
+            if said.is_ok_and(|said| known.has(team, said.payload().snippet, said.hash())) {
                 continue;
             }
             match verify_listed(&synced, &entry) {

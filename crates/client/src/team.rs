@@ -299,7 +299,7 @@ impl Client {
             origin: self.profile.server.to_string(),
             name: self.known_name(&synced.view)?,
         };
-        let by = self.names(&synced).person(self.user()?);
+        let by = self.names(&synced)?.person(self.user()?);
         let invite = Invite { id: InviteId(signer.kid()), role, expires, uses_left: uses, by, user: named };
         Ok(Invitation { invite, code: code.write()?.to_string() })
     }
@@ -307,7 +307,7 @@ impl Client {
     /// The open invitations.
     pub fn invites(&self, team: TeamId) -> Result<Vec<Invite>> {
         let synced = self.sync(team, None)?;
-        Ok(invites(synced.view.state(), &self.names(&synced)))
+        Ok(invites(synced.view.state(), &self.names(&synced)?))
     }
 
     /// Revokes an open invitation, named by its id or the beginning of it.
@@ -365,7 +365,7 @@ impl Client {
         let mut person = None;
         self.change(team, true, |synced| {
             let waiting = synced.view.state().pending(system::now()).map(|(user, _)| user);
-            let chosen = self.names(synced).choose(waiting, joiner)?;
+            let chosen = self.names(synced)?.choose(waiting, joiner)?;
             let user = person.insert(chosen).user;
             Ok(vec![TeamEvent::MemberConfirmed { user }])
         })?;
@@ -428,7 +428,7 @@ impl Client {
             return Err(Error::usage("the service shows no name that they have signed, so there is none to accept"));
         }
         self.pin_name_anew(known)?;
-        Ok(self.names(&synced).person(user))
+        Ok(self.names(&synced)?.person(user))
     }
 
     /// Renames the team ([`text::check_name`], 1 to 100 characters).
@@ -529,7 +529,7 @@ impl Client {
             let state = synced.view.state();
             let waiting = state.pending(system::now()).map(|(user, _)| user);
             let all = state.members().keys().copied().filter(|_| members).chain(waiting);
-            let user = person.insert(self.names(synced).choose(all, who)?).user;
+            let user = person.insert(self.names(synced)?.choose(all, who)?).user;
             Ok((vec![TeamEvent::MemberRemoved { user }], state.members().contains_key(&user)))
         })?;
         let person = person.ok_or_else(|| no_such("member", who))?;
@@ -545,12 +545,12 @@ impl Client {
 
     /// Finds a member. Named as in [`Client::remove_member`].
     pub(crate) fn find_member(&self, synced: &Synced, selector: &str) -> Result<Person> {
-        self.names(synced).choose(synced.view.state().members().keys().copied(), selector)
+        self.names(synced)?.choose(synced.view.state().members().keys().copied(), selector)
     }
 
     fn describe(&self, synced: &Synced) -> Result<Team> {
         let Synced { view, people } = synced;
-        let (state, names) = (view.state(), self.names(synced));
+        let (state, names) = (view.state(), self.names(synced)?);
         let (now, me) = (system::now(), self.user()?);
         let mut members: Vec<Member> = state
             .members()

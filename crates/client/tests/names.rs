@@ -111,6 +111,24 @@ fn a_name_that_two_have_or_had_chooses_neither() {
 }
 
 #[test]
+fn a_login_is_that_of_the_first_who_had_it_here_also_in_another_team_and_after_they_are_gone() {
+    let cast = cast();
+    let mut dan = Human::new(4);
+    // Whoever takes over an account at GitHub signs its login and its number.
+    dan.sign_name(2, "human-2", now());
+    let mut other = World::found(&cast.ada, "names-elsewhere");
+    other.join(&cast.ada, &dan, Role::Member, &[&cast.ada]);
+    let stage = Stage::new("names-first", &[&cast.ada, &cast.ben, &cast.cem, &dan], &[&cast.world, &other]);
+    let client = stage.client();
+    assert_eq!(person(&client, cast.world.team, cast.ben.user).doubt, None);
+    assert_eq!(person(&client, other.team, dan.user).doubt, Some(Doubt::Shared));
+    assert!(matches!(refused(&client, other.team, "human-2"), Error::Doubtful { .. }));
+    assert_eq!(person(&client, cast.world.team, cast.ben.user).doubt, None, "the first one stays who they were");
+    assert_eq!(client.accept_name(other.team, &dan.user.to_string()).unwrap().doubt, None);
+    assert_eq!(person(&stage.client(), other.team, dan.user).doubt, None, "from then on");
+}
+
+#[test]
 fn a_name_that_does_not_open_is_the_one_that_was_verified_last_and_chooses_nobody() {
     let mut cast = cast();
     let stage = stage("names-unopened", &cast);

@@ -70,12 +70,12 @@ fn a_short_id_that_was_shown_means_that_snippet_for_ever() {
     let everybody = [&ada, &ben];
     stage.shown().take(&world, share(&world, &ben, &everybody, snippet_id(1)));
     client.list(world.team, 10).unwrap();
-    let short = client.short_id(snippet_id(1)).unwrap();
+    let short = client.short_id(world.team, snippet_id(1)).unwrap();
     assert_eq!(short, "33445501");
 
     stage.shown().take(&world, share(&world, &ben, &everybody, other));
     client.list(world.team, 10).unwrap();
-    assert_eq!(client.short_ids(&[other, snippet_id(1)]).unwrap(), ["a2233445501", "33445501"]);
+    assert_eq!(client.short_ids(&[(world.team, other), (world.team, snippet_id(1))]).unwrap(), ["a2233445501", "33445501"]);
     let find = |selector: &str| stage.client().find_snippet(None, selector);
     assert_eq!(find(&short).unwrap(), (world.team, snippet_id(1)), "although both end so");
     assert_eq!(find("a2233445501").unwrap(), (world.team, other));
