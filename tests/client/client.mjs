@@ -358,12 +358,19 @@ export class Client {
       return { user, login: found, doubt: this.logins.get(user) === found ? null : "changed" };
     });
     const bearers = (name) => people.filter(({ login }) => login?.toLowerCase() === name.toLowerCase());
-    const withDoubt = (person) => (person.doubt === null && bearers(person.login).length > 1 ? { ...person, doubt: "shared" } : person);
+    // Somebody whom this client knew by it before, in whichever team.
+    const first = (name) => [...this.logins].find(([, login]) => login?.toLowerCase() === name.toLowerCase())?.[0];
+    const isShared = ({ user, login }) => bearers(login).length > 1 || (user !== this.user && first(login) !== user);
+    const withDoubt = (person) => (person.doubt === null && isShared(person) ? { ...person, doubt: "shared" } : person);
     return new Map(people.map((person) => [person.user, withDoubt(person)]));
   }
 
   /** Relies on the login that somebody has now. */
-  acceptName = ({ logins }, user) => this.logins.set(user, logins.get(user));
+  acceptName({ logins }, user) {
+    this.logins.delete(user);
+    // From now on they are the first.
+    this.logins = new Map([[user, logins.get(user)], ...this.logins]);
+  }
 
   /** The user id of the member with this login, about which there is no doubt. */
   userCalled(view, login) {
