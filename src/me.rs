@@ -13,7 +13,10 @@ use crate::auth::{ActiveCaller, Caller, in_no_log};
 use crate::crypto::WebCrypto;
 use crate::db::{Append, Asked, Before, ChangedDevice, Db, NewEntry, NewEvent, NewName, Withdrawn};
 use crate::problem::Problem;
-use crate::routes::Call;
+use crate::routes::{Call, now};
+
+/// How long an append may take from its receipt until it is written.
+const APPEND_SECONDS: u64 = 60;
 
 /// `GET /v1/me`
 pub(crate) async fn show(call: Call, caller: Caller) -> Result<Response, Problem> {
@@ -144,6 +147,11 @@ pub(crate) async fn append(mut call: Call, caller: Caller) -> Result<Response, P
             .collect(),
         now: received_at,
     };
+    // Readers would take an entry that comes into being long after its receipt time for one that was kept from them.
+    if now().since(call.now) > APPEND_SECONDS {
+        let detail = "The service was too slow. Retry in a moment.";
+        return Err(Problem::unavailable(detail, "an append took too long"));
+    }
     if !db.append(&append).await? {
         return Err(Problem::new(Code::StaleLog, "Another device was faster. Read the log again, rebuild, retry."));
     }

@@ -1,10 +1,11 @@
 //! The index of the API: every route, who may call it, and what answers. Then: how a request finds its route.
 
+use std::fmt;
 use std::pin::Pin;
 use std::str::FromStr;
 
 use osmynt_core::limits::{JSON_BODY_BYTES, MAX_INTEGER};
-use osmynt_core::{Code, Refusal, TeamId, Time};
+use osmynt_core::{Code, Refusal, TeamId, Time, b64u};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use worker::url::form_urlencoded;
@@ -114,7 +115,7 @@ pub(crate) struct Call {
     pub(crate) request: Request,
     pub(crate) env: Env,
     pub(crate) config: Config,
-    /// One time for all of the request.
+    /// One time for all of the request: when it arrived or, once its body was read, when that had arrived.
     pub(crate) now: Time,
     url: Url,
     params: Params,
@@ -199,7 +200,10 @@ impl Call {
         }
         let broken_off =
             |_| Problem::new(Code::InvalidRequest, "The body broke off before its stated length. Send it again.");
-        self.request.bytes().await.map_err(broken_off)
+        let body = self.request.bytes().await.map_err(broken_off)?;
+        // A body may take as long as its sender likes. What is received with it is received now.
+        self.now = now();
+        Ok(body)
     }
 }
 
@@ -212,6 +216,31 @@ impl FromStr for Integer {
     fn from_str(text: &str) -> Result<Self, ()> {
         let canonical = |value: &u64| *value <= MAX_INTEGER && value.to_string() == text;
         text.parse().ok().filter(canonical).map(Self).ok_or(())
+    }
+}
+
+/// Where the next page of a list begins: a position, in a form that invites nobody to count with it.
+pub(crate) struct Cursor(pub(crate) u64);
+
+impl Cursor {
+    /// The position before which a list goes on; with none asked for, it begins.
+    pub(crate) fn before(asked: Option<Self>) -> u64 {
+        asked.map_or(MAX_INTEGER, |Self(position)| position)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let position = b64u::decode_array(text).map(u64::from_be_bytes).map_err(|_| ())?;
+        if position <= MAX_INTEGER { Ok(Self(position)) } else { Err(()) }
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&b64u::encode(&self.0.to_be_bytes()))
     }
 }
 
@@ -387,6 +416,16 @@ mod tests {
         }
         for text in ["", "-1", "+1", "01", "1.0", "1e3", " 1", "9007199254740992", "99999999999999999999"] {
             assert!(text.parse::<Integer>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_leads_back_to_its_position() {
+        for at in [0, 1, 255, MAX_INTEGER] {
+            assert_eq!(Cursor(at).to_string().parse::<Cursor>().ok().map(|Cursor(position)| position), Some(at));
+        }
+        for text in ["", "AA", "AAAAAAAAAAAA", "!!!!!!!!!!!", &Cursor(MAX_INTEGER + 1).to_string(), "__________8"] {
+            assert!(text.parse::<Cursor>().is_err(), "{text:?}");
         }
     }
 

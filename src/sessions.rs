@@ -1,21 +1,20 @@
 //! The caller's sessions, and what happened to their account.
 
 use osmynt_core::api::{AccountEvents, MySessions};
-use osmynt_core::limits::{MAX_INTEGER, PAGE};
-use osmynt_core::{Code, b64u};
+use osmynt_core::limits::PAGE;
 use worker::Response;
 
 use crate::auth::{ActiveCaller, Caller, in_no_log};
 use crate::db::{Db, Ending};
 use crate::problem::Problem;
-use crate::routes::Call;
+use crate::routes::{Call, Cursor};
 
 /// What stands for the calling session in a path.
 const CURRENT: &str = "current";
 
 /// `GET /v1/me/sessions`
-pub(crate) async fn list(call: Call, ActiveCaller { caller, .. }: ActiveCaller) -> Result<Response, Problem> {
-    let sessions = Db::open(&call.env)?.sessions(caller.account.id, &caller.session, call.now).await?;
+pub(crate) async fn list(call: Call, ActiveCaller { caller, user }: ActiveCaller) -> Result<Response, Problem> {
+    let sessions = Db::open(&call.env)?.sessions(caller.account.id, user, &caller.session, call.now).await?;
     Ok(Response::from_json(&MySessions { sessions })?)
 }
 
@@ -24,10 +23,9 @@ pub(crate) async fn end(call: Call, caller: Caller) -> Result<Response, Problem>
     let named = call.segment("session");
     let ending = if named == CURRENT || named == caller.session {
         Ending::Own(&caller.session)
-    } else if caller.user.is_some() {
-        Ending::Other(named)
     } else {
-        return Err(in_no_log());
+        let (by, _) = caller.user.ok_or_else(in_no_log)?;
+        Ending::Other { session: named, by }
     };
     if !Db::open(&call.env)?.end(caller.account.id, ending, call.now).await? {
         return Err(Problem::not_found());
@@ -36,29 +34,18 @@ pub(crate) async fn end(call: Call, caller: Caller) -> Result<Response, Problem>
 }
 
 /// `DELETE /v1/me/sessions`
-pub(crate) async fn end_all(call: Call, ActiveCaller { caller, .. }: ActiveCaller) -> Result<Response, Problem> {
-    Db::open(&call.env)?.end(caller.account.id, Ending::All { own: &caller.session }, call.now).await?;
+pub(crate) async fn end_all(call: Call, ActiveCaller { caller, user }: ActiveCaller) -> Result<Response, Problem> {
+    let ending = Ending::All { own: &caller.session, by: user };
+    Db::open(&call.env)?.end(caller.account.id, ending, call.now).await?;
     Ok(Response::empty()?.with_status(204))
 }
 
 /// `GET /v1/me/events`
 pub(crate) async fn events(call: Call, ActiveCaller { caller, .. }: ActiveCaller) -> Result<Response, Problem> {
-    let before = match call.query::<String>("cursor")? {
-        Some(cursor) => position(&cursor)?,
-        None => MAX_INTEGER,
-    };
+    let before = Cursor::before(call.query("cursor")?);
     let mut page = Db::open(&call.env)?.events(caller.account.id, before, PAGE.saturating_add(1)).await?;
     let more = page.len() > PAGE;
     page.truncate(PAGE);
-    let next = page.last().filter(|_| more).map(|(id, _)| b64u::encode(&id.to_be_bytes()));
+    let next = page.last().filter(|_| more).map(|(id, _)| Cursor(*id).to_string());
     Ok(Response::from_json(&AccountEvents { events: page.into_iter().map(|(_, event)| event).collect(), next })?)
-}
-
-fn position(cursor: &str) -> Result<u64, Problem> {
-    let position = u64::from_be_bytes(b64u::decode_array(cursor)?);
-    if position <= MAX_INTEGER {
-        Ok(position)
-    } else {
-        Err(Problem::new(Code::InvalidRequest, "`cursor` is not one that a page gave: begin without it."))
-    }
 }

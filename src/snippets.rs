@@ -16,7 +16,7 @@ use crate::auth::{ActiveCaller, Member};
 use crate::crypto::WebCrypto;
 use crate::db::Db;
 use crate::problem::Problem;
-use crate::routes::{Call, now};
+use crate::routes::{Call, Cursor, now};
 use crate::streams::{Body, prefixed};
 use crate::team;
 use crate::team::requests::{self, Admit, Delete, Find, List};
@@ -142,7 +142,7 @@ pub(crate) async fn list(call: Call, member: Member) -> Result<Response, Problem
     if limit > PAGE {
         return Err(Problem::new(Code::TooLarge, "Ask for at most 100 snippets at once."));
     }
-    let asked = List { asker: member.caller.asker(), cursor: call.query("cursor")?, limit };
+    let asked = List { asker: member.caller.asker(), before: Cursor::before(call.query("cursor")?), limit };
     team::forward(&call, member.team, &asked).await
 }
 

@@ -2,7 +2,7 @@
 
 use osmynt_core::api::{AccountEvent, AccountEventType, MySession};
 use osmynt_core::limits::PAGE;
-use osmynt_core::{AccountId, DeviceId, Time};
+use osmynt_core::{AccountId, DeviceId, Time, UserId};
 use serde::{Deserialize, Serialize};
 use worker::query;
 
@@ -60,10 +60,11 @@ impl Db {
         Ok(results.last().map(rows::<Refreshed>).transpose()?.and_then(|mut rows| rows.pop()))
     }
 
-    /// The open sessions of an account, newest first.
+    /// The open sessions of a user's devices, and of the account's devices that are in no log yet, newest first.
     pub(crate) async fn sessions(
         &self,
         account: AccountId,
+        user: UserId,
         current: &str,
         now: Time,
     ) -> Result<Vec<MySession>, Problem> {
@@ -81,10 +82,12 @@ impl Db {
             "SELECT s.id, s.device, s.name, s.created_at, coalesce(s.refreshed_at, s.created_at) AS refreshed_at, s.expires_at
              FROM sessions s JOIN devices d ON d.device = s.device AND d.account = s.account
              WHERE s.account = ?1 AND s.expires_at > ?2 AND s.ended_at IS NULL AND d.revoked_seq IS NULL
+               AND (d.user = ?4 OR d.user IS NULL)
              ORDER BY s.created_at DESC, s.id LIMIT ?3",
             account,
             now,
             PAGE,
+            user,
         )?;
         let listed = |row: Row| {
             let Row { id, device, name, created_at, refreshed_at, expires_at } = row;
@@ -93,25 +96,30 @@ impl Db {
         Ok(all(&statement).await?.into_iter().map(listed).collect())
     }
 
-    /// Ends sessions, if they are open, with an event for each. False if the one that is named is none of the account's.
+    /// Ends sessions, if they are open, with an event for each. False if the one that is named is not one that the caller may
+    /// end: a user's devices end their own sessions and those of devices in no log, and never those of another user of the
+    /// account. So whoever takes over the account cannot silence the devices of its former user.
     pub(crate) async fn end(&self, account: AccountId, ending: Ending<'_>, now: Time) -> Result<bool, Problem> {
-        let (session, own, because) = match ending {
-            Ending::Own(session) => (Some(session), Some(session), AccountEventType::SignedOut),
-            Ending::Other(session) => (Some(session), None, AccountEventType::SessionRevoked),
-            Ending::Reused(session) => (Some(session), None, AccountEventType::RefreshReused),
-            Ending::All { own } => (None, Some(own), AccountEventType::SessionRevoked),
+        let (session, own, by, because) = match ending {
+            Ending::Own(session) => (Some(session), Some(session), None, AccountEventType::SignedOut),
+            Ending::Other { session, by } => (Some(session), None, Some(by), AccountEventType::SessionRevoked),
+            Ending::Reused(session) => (Some(session), None, None, AccountEventType::RefreshReused),
+            Ending::All { own, by } => (None, Some(own), Some(by), AccountEventType::SessionRevoked),
         };
-        let named = "account = ?1 AND (?2 IS NULL OR id = ?2)";
+        let named = "account = ?1 AND (?2 IS NULL OR id = ?2) AND (?4 IS NULL OR EXISTS (
+                       SELECT 1 FROM devices d
+                       WHERE d.device = sessions.device AND (d.user = ?4 OR d.user IS NULL)))";
         let events = query!(
             &self.0,
             &format!(
                 "INSERT INTO account_events (account, at, type, device, session)
-                 SELECT account, ?3, CASE id WHEN ?4 THEN 'signed-out' ELSE ?5 END, device, id
+                 SELECT account, ?3, CASE id WHEN ?5 THEN 'signed-out' ELSE ?6 END, device, id
                  FROM sessions WHERE {named} AND ended_at IS NULL AND expires_at > ?3"
             ),
             account,
             session,
             now,
+            by,
             own,
             because,
         )?;
@@ -121,6 +129,7 @@ impl Db {
             account,
             session,
             now,
+            by,
         )?;
         let results = self.0.batch(vec![events, ended]).await?;
         results.last().map_or(Ok(false), wrote)
@@ -204,12 +213,12 @@ pub(crate) struct Refreshed {
 pub(crate) enum Ending<'a> {
     /// The one that asks for it.
     Own(&'a str),
-    /// Another one.
-    Other(&'a str),
+    /// Another one, by a device of this user.
+    Other { session: &'a str, by: UserId },
     /// One whose refresh token was used twice.
     Reused(&'a str),
-    /// All of them; `own` is the one that asks for it.
-    All { own: &'a str },
+    /// All that this user may end; `own` is the one that asks for it.
+    All { own: &'a str, by: UserId },
 }
 
 /// Something that happens to an account.

@@ -120,8 +120,8 @@ operation! {
     List("list") -> api::SnippetPage {
         /// Who asks.
         asker: Asker,
-        /// Where the last page ended.
-        cursor: Option<String>,
+        /// The position in the index where the last page ended; one after all if there was none.
+        before: u64,
         /// How many at most.
         limit: usize,
     }
