@@ -27,8 +27,8 @@ CREATE TABLE users (
   UNIQUE (account, founded_at)
 ) STRICT;
 
--- Entries as they were signed. The primary key makes an append a compare-and-append: of two appends to the same
--- head one meets a row.
+-- Entries as they were signed. An append is a compare-and-set of the head in `users`; what else it writes takes effect only
+-- with that.
 CREATE TABLE user_log (
   user        TEXT    NOT NULL REFERENCES users (id),
   seq         INTEGER NOT NULL,

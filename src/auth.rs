@@ -7,7 +7,8 @@
 //! The query also answers what every route of a team asks first: is the caller a member? So a stranger is turned away
 //! before anything is written or a Durable Object wakes up.
 
-use osmynt_core::{Code, DeviceId, Head, PublicKey, TeamId, UserId, api};
+use osmynt_core::{AccountId, Code, DeviceId, Head, PublicKey, TeamId, UserId, api};
+use serde::Deserialize;
 use worker::Headers;
 
 use crate::db::{CallerRow, Db, Found, Session, With};
@@ -33,6 +34,14 @@ pub(crate) struct Caller {
 pub(crate) struct ActiveCaller {
     pub(crate) caller: Caller,
     pub(crate) user: UserId,
+}
+
+/// A device that is active in a user's log. It has shown its key, and need not have a session.
+#[derive(Clone, Copy, Deserialize)]
+pub(crate) struct Speaker {
+    pub(crate) account: AccountId,
+    pub(crate) user: UserId,
+    pub(crate) device: DeviceId,
 }
 
 /// A caller who is a member of the team in the path.
@@ -69,6 +78,19 @@ pub(crate) async fn session(call: &Call) -> Result<Caller, Problem> {
 /// A device that is active in a user's log. Refused with `unauthenticated`, `forbidden`.
 pub(crate) async fn device(call: &Call) -> Result<ActiveCaller, Problem> {
     look_up(call, None, With::Nothing).await?.0.active()
+}
+
+/// A device that is active in a user's log: with its session if it sends an access token, by its proof alone if it sends none.
+/// Refused with `unauthenticated`, `forbidden`.
+pub(crate) async fn speaker(call: &Call) -> Result<Speaker, Problem> {
+    if call.request.headers().has("Authorization")? {
+        let ActiveCaller { caller, user } = device(call).await?;
+        return Ok(Speaker { account: caller.account.id, user, device: caller.device });
+    }
+    limits::by_address(call).await?;
+    let Proven { device, .. } = proof::of(call, None).await?;
+    let speaker = Db::open(&call.env)?.speaker(device).await?;
+    speaker.ok_or_else(|| unauthenticated("This device is active in no user's log."))
 }
 
 /// A member of the team in the path. Refused with `unauthenticated`, `forbidden`, `not-found`.

@@ -9,7 +9,7 @@ use osmynt_core::userlog::{UserEvent, UserLog};
 use osmynt_core::{Code, DeviceId, KeyId, Payload, PublicKey, Time, Unverified, UserId, Verified, api};
 use worker::Response;
 
-use crate::auth::{ActiveCaller, Caller, in_no_log};
+use crate::auth::{ActiveCaller, Caller, Speaker, in_no_log};
 use crate::crypto::WebCrypto;
 use crate::db::{Append, Asked, Before, ChangedDevice, Db, NewEntry, NewEvent, NewName, Withdrawn};
 use crate::problem::Problem;
@@ -194,11 +194,12 @@ pub(crate) async fn ask_erasure(mut call: Call, active: ActiveCaller) -> Result<
     }
 }
 
-/// `DELETE /v1/me/erasures/{user}`: one of the devices objects, or the one who asked withdraws.
-pub(crate) async fn withdraw_erasure(call: Call, active: ActiveCaller) -> Result<Response, Problem> {
-    let ActiveCaller { caller, user: by } = active;
+/// `DELETE /v1/me/erasures/{user}`: one of the devices objects, or the one who asked withdraws. A device needs no session for
+/// that, as only GitHub opens another, and the account there may be somebody else's by now.
+pub(crate) async fn withdraw_erasure(call: Call, speaker: Speaker) -> Result<Response, Problem> {
+    let Speaker { account, user: by, device } = speaker;
     let user: UserId = call.param("user").map_err(|_| Problem::not_found())?;
-    match Db::open(&call.env)?.withdraw_erasure(caller.account.id, by, caller.device, user, call.now).await? {
+    match Db::open(&call.env)?.withdraw_erasure(account, by, device, user, call.now).await? {
         Withdrawn::Done => Ok(Response::empty()?.with_status(204)),
         Withdrawn::TooLate => Err(Problem::new(Code::Gone, "The erasure is due, and cannot be stopped any more.")),
         Withdrawn::NotOwn => {

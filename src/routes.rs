@@ -11,13 +11,13 @@ use serde::de::DeserializeOwned;
 use worker::url::form_urlencoded;
 use worker::{Date, Env, Method, Request, Response, Url, console_error, console_log};
 
-use crate::auth::{self, ActiveCaller, Caller, Member, Visitor};
+use crate::auth::{self, ActiveCaller, Caller, Member, Speaker, Visitor};
 use crate::config::Config;
 use crate::db::With;
 use crate::problem::Problem;
 use crate::tokens::Issuer;
 use crate::{account, limits, me, pages, sessions, signin, snippets, team};
-use Access::{AnyDevice, AnyMember, AnyVisitor, Anybody, Device, Page};
+use Access::{AnyDevice, AnyMember, AnySpeaker, AnyVisitor, Anybody, Device, Page};
 
 /// Every route of the service, as in section 10 of the protocol.
 #[rustfmt::skip]
@@ -48,7 +48,7 @@ const ROUTES: &[Route] = &[
     delete("/v1/me",                            AnyDevice(|call, caller| Box::pin(account::delete(call, caller)))),
     put("/v1/me/prekey",                        Device(|call, caller| Box::pin(me::renew_prekey(call, caller)))),
     post("/v1/me/erasures",                     Device(|call, caller| Box::pin(me::ask_erasure(call, caller)))),
-    delete("/v1/me/erasures/{user}",            Device(|call, caller| Box::pin(me::withdraw_erasure(call, caller)))),
+    delete("/v1/me/erasures/{user}",            AnySpeaker(|call, speaker| Box::pin(me::withdraw_erasure(call, speaker)))),
 
     // Teams.
     get("/v1/teams",                            Device(|call, caller| Box::pin(team::list(call, caller)))),
@@ -78,6 +78,8 @@ enum Access {
     AnyDevice(fn(Call, Caller) -> Answer),
     /// A device that is active in a user's log.
     Device(fn(Call, ActiveCaller) -> Answer),
+    /// A device that is active in a user's log, by its key alone: also after its session has ended.
+    AnySpeaker(fn(Call, Speaker) -> Answer),
     /// A member of the team in the path.
     AnyMember(With, fn(Call, Member) -> Answer),
     /// A member of the team in the path, or somebody who is pending or may have an invitation, which the handler checks.
@@ -309,6 +311,10 @@ async fn run(route: &Route, params: Params, request: Request, env: Env, now: u64
             let caller = auth::device(&call).await?;
             handler(call, caller).await
         }
+        AnySpeaker(handler) => {
+            let speaker = auth::speaker(&call).await?;
+            handler(call, speaker).await
+        }
         AnyMember(with, handler) => {
             let member = auth::member(&call, *with).await?;
             handler(call, member).await
@@ -444,6 +450,7 @@ mod tests {
                 Anybody(_) => "Anybody",
                 AnyDevice(_) => "AnyDevice",
                 Device(_) => "Device",
+                AnySpeaker(_) => "AnySpeaker",
                 AnyMember(..) => "AnyMember",
                 AnyVisitor(_) => "AnyVisitor",
             };

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use worker::{D1PreparedStatement, query};
 
 use super::me::PRESENT_USER;
-use super::{Db, all, rows, wrote};
+use super::{Db, all, first, rows, wrote};
+use crate::auth::Speaker;
 use crate::problem::Problem;
 
 impl Db {
@@ -67,6 +68,13 @@ impl Db {
             (Some(Present { present: 1 }), None) => Asked::NotFormer,
             _ => Asked::NotPresent,
         })
+    }
+
+    /// For whom a device speaks now; none if for nobody.
+    pub(crate) async fn speaker(&self, device: DeviceId) -> Result<Option<Speaker>, Problem> {
+        let sql = "SELECT account, user, device FROM devices
+                   WHERE device = ?1 AND user IS NOT NULL AND account IS NOT NULL AND revoked_seq IS NULL";
+        first(&query!(&self.0, sql, device)?).await
     }
 
     /// Takes an erasure back that is not due yet, for one of the devices of the user who would be erased or of the one who

@@ -169,7 +169,9 @@ export class Api {
   /** The headers that say who sends this request, for one time: section 8. `flaws` are those of [`proofFor`]. */
   async credentials(method, path, flaws = {}) {
     if (path === "/v1/handshakes") return {};
-    const token = path === "/v1/tokens" ? undefined : this.accessToken;
+    // Objecting to an erasure takes the device's key, and no session.
+    const needsNoToken = path === "/v1/tokens" || (method === "DELETE" && path.startsWith("/v1/me/erasures/"));
+    const token = needsNoToken ? undefined : this.accessToken;
     const proof = await proofFor({ method, url: `${this.origin}${path}`, token, key: this.device, ...flaws });
     return { ...(token !== undefined && { Authorization: `DPoP ${token}` }), DPoP: proof };
   }
