@@ -20,6 +20,7 @@ struct Made {
     seq: u64,
     role: Role,
     user: Option<UserId>,
+    exp: Time,
     uses: u32,
     closed: bool,
 }
@@ -62,13 +63,12 @@ impl Ledger {
             return Err("the author's role does not allow it");
         }
         match &said.event {
-            TeamEvent::InviteCreated { key, role: given, uses, user, .. } => {
+            TeamEvent::InviteCreated { key, role: given, exp, uses, user } => {
                 if *given > role {
                     return Err("nobody invites to a role above their own");
                 }
-                let by = said.user;
-                let made = Made { by, seq: said.seq, role: *given, user: *user, uses: *uses, closed: false };
-                self.made.insert(InviteId(key.thumbprint()), made);
+                let (by, seq, role, user, exp, uses) = (said.user, said.seq, *given, *user, *exp, *uses);
+                self.made.insert(InviteId(key.thumbprint()), Made { by, seq, role, user, exp, uses, closed: false });
             }
             TeamEvent::InviteRevoked { invite } => self.close(|id, _| id == *invite),
             TeamEvent::MemberConfirmed { user } => {
@@ -109,6 +109,23 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether a state says the same of members, of those who wait and of open invitations.
+    fn agrees(&self, state: &TeamState) -> Result<(), &'static str> {
+        let now = state.received_at();
+        let members = state.members().iter().map(|(user, member)| (user, member.role));
+        if !members.eq(self.members.iter().map(|(user, (role, _))| (user, *role))) {
+            return Err("others are members");
+        }
+        if !state.pending(now).map(|(user, _)| user).eq(self.waiting.keys().copied()) {
+            return Err("others wait to be confirmed");
+        }
+        let open = self.made.iter().filter(|(_, made)| !made.closed && made.uses > 0 && now < made.exp);
+        if !state.open_invites(now).map(|(invite, _)| invite).eq(open.map(|(invite, _)| *invite)) {
+            return Err("other invitations are open");
+        }
+        Ok(())
+    }
+
     /// A revoked device speaks no longer than clocks may differ, and never once a rotation has named its revocation.
     fn speaks(&self, user: UserId, device: DeviceId, received_at: Time, world: &World) -> Result<(), &'static str> {
         let known = world.people[&user].log.device(&device).ok_or("the device is not the author's")?;
@@ -127,8 +144,8 @@ impl Ledger {
             return Err("a member does not join");
         }
         let made = self.made.get_mut(&invite).ok_or("nobody made this invitation")?;
-        if made.closed || made.uses == 0 {
-            return Err("the invitation is closed or used up");
+        if made.closed || made.uses == 0 || received_at >= made.exp {
+            return Err("the invitation is closed, used up or over");
         }
         if made.user.is_some_and(|named| named != user) {
             return Err("the invitation is for somebody else");
@@ -189,6 +206,8 @@ impl Ledger {
 #[derive(Debug, Clone)]
 struct Attempt {
     acts: Vec<Act>,
+    /// Instead of that, somebody who is out tries one of the invitations that were not used up, closed or not.
+    knocks: Option<u32>,
     /// Somebody who is barred, if there is anybody.
     barred: bool,
     who: u32,
@@ -203,19 +222,17 @@ struct Attempt {
 fn attempt() -> impl Strategy<Value = Attempt> {
     (
         prop::collection::vec(act(), 1..3),
+        prop::option::weighted(0.6, any::<u32>()),
         any::<bool>(),
         who(),
-        prop::option::weighted(0.4, 0..3_usize),
+        prop::option::weighted(0.3, 0..3_usize),
         prop::option::weighted(0.3, any::<bool>()),
         prop_oneof![3 => Just(0_u64), 1 => 1..3_u64],
     )
-        .prop_map(|(acts, barred, who, revoked, rotates, back)| Attempt {
-            acts,
-            barred,
-            who,
-            revoked,
-            rotates,
-            back,
+        .prop_map(|(acts, knocks, barred, who, revoked, rotates, back)| {
+            // Who knocks does the rest as it should be done.
+            let rotates = rotates.filter(|_| knocks.is_none());
+            Attempt { acts, knocks, barred, who, revoked, rotates, back }
         })
 }
 
@@ -265,7 +282,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         10 => act().prop_map(Step::Honest),
         4 => comings_and_goings().prop_map(Step::Honest),
-        6 => attempt().prop_map(Step::Alone),
+        10 => attempt().prop_map(Step::Alone),
         6 => (any::<bool>(), prop::collection::vec((attempt(), when), 1..5))
             .prop_map(|(reads, attempts)| Step::Shown { reads, attempts }),
         2 => Just(Step::Read),
@@ -283,8 +300,14 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let mut team = Team::of_four();
-        team.meet(support::Person::new(5));
+        // An owner, an admin and two more, whose invitations are all still open; and two strangers.
+        let mut team = Team::founded(6);
+        let key = team.invite(team.user(0), Role::Admin, 3).unwrap();
+        team.join(team.user(1), &key).unwrap();
+        for n in 2..4 {
+            let key = team.invite(team.user(1), Role::Admin, 3).unwrap();
+            team.join(team.user(n), &key).unwrap();
+        }
         let mut ledger = Ledger::default();
         let mut state = None;
         for (jws, received_at) in &team.log {
@@ -310,9 +333,9 @@ impl Scene {
                 self.submit(author, &device, events, rotate, 0)
             }
             Step::Alone(attempt) => {
-                let barred: Vec<UserId> = self.ledger.barred.keys().copied().collect();
-                let (author, device) = self.actor(attempt, &barred);
-                let (events, rotate) = self.events(attempt, author);
+                let ledger = self.ledger.clone();
+                let (author, device) = self.actor(attempt, &ledger);
+                let (events, rotate) = self.events(attempt, author, &ledger);
                 self.submit(author, &device, events, rotate, attempt.back)
             }
             Step::Shown { reads, attempts } => {
@@ -333,15 +356,36 @@ impl Scene {
         self.read_at = self.team.now;
     }
 
-    fn actor(&self, attempt: &Attempt, barred: &[UserId]) -> (UserId, Key) {
-        let from = if attempt.barred && !barred.is_empty() { barred } else { &self.team.ids };
+    fn actor(&self, attempt: &Attempt, ledger: &Ledger) -> (UserId, Key) {
+        let is_out = |user: &&UserId| !ledger.members.contains_key(user) && !ledger.waiting.contains_key(user);
+        let all = self.team.ids.iter();
+        let mut from: Vec<UserId> = match (attempt.knocks, attempt.barred) {
+            (Some(_), true) => ledger.barred.keys().filter(is_out).copied().collect(),
+            (Some(_), false) => all.filter(is_out).copied().collect(),
+            (None, true) => ledger.barred.keys().copied().collect(),
+            (None, false) => Vec::new(),
+        };
+        if from.is_empty() {
+            from.clone_from(&self.team.ids);
+        }
         let author = from[attempt.who as usize % from.len()];
         let person = self.team.person(author);
         let lost = attempt.revoked.and_then(|n| person.lost.iter().rev().nth(n % person.lost.len().max(1)));
         (author, lost.unwrap_or_else(|| person.device()).clone())
     }
 
-    fn events(&mut self, attempt: &Attempt, author: UserId) -> (Vec<TeamEvent>, bool) {
+    fn events(&mut self, attempt: &Attempt, author: UserId, ledger: &Ledger) -> (Vec<TeamEvent>, bool) {
+        if let Some(n) = attempt.knocks {
+            let left = |n: &u32| {
+                let made = ledger.made.get(&Team::invitation(*n).invite());
+                made.is_some_and(|made| made.uses > 0 && self.team.now < made.exp)
+            };
+            let left: Vec<u32> = (1..=self.team.invitations).filter(left).collect();
+            if !left.is_empty() {
+                let event = self.team.joined(author, &Team::invitation(left[n as usize % left.len()]));
+                return (vec![event], self.team.state().policy().joining == Joining::Invitation);
+            }
+        }
         let n = self.team.ids.iter().position(|user| *user == author).unwrap();
         let (mut all, mut any) = (Vec::new(), false);
         for act in &attempt.acts {
@@ -375,6 +419,7 @@ impl Scene {
         for jws in &entries {
             self.ledger.write(jws, state.received_at(), &state, &team.world)?;
         }
+        self.ledger.agrees(&state)?;
         team.take(state, &entries);
         Ok(())
     }
@@ -386,8 +431,7 @@ impl Scene {
         let window = Window { read_at: Some(self.read_at), now: self.team.now };
         let mut result = Ok(());
         for (attempt, when) in attempts {
-            let barred: Vec<UserId> = ledger.barred.keys().copied().collect();
-            let (author, device) = self.actor(attempt, &barred);
+            let (author, device) = self.actor(attempt, &ledger);
             let known = self.team.person(author).log.device(&device.device()).unwrap();
             let received_at = match when {
                 When::WithTheHead => self.team.state().received_at(),
@@ -398,7 +442,7 @@ impl Scene {
                 When::InTheFuture => honest.1.plus(CLOCK_SKEW),
             };
             self.team.now = received_at;
-            let (events, rotate) = self.events(attempt, author);
+            let (events, rotate) = self.events(attempt, author, &ledger);
             if window.check(received_at).is_err() {
                 continue;
             }
@@ -437,6 +481,7 @@ impl Scene {
         for jws in &entries {
             ledger.write(jws, team.now, &state, &team.world)?;
         }
+        ledger.agrees(&state)?;
         team.state = Some(state);
         Ok(())
     }

@@ -3,7 +3,7 @@
 mod support;
 
 use osmynt_core::statement::InviteProof;
-use osmynt_core::teamlog::{Role, TeamEvent};
+use osmynt_core::teamlog::{Joining, Policy, Role, TeamEvent};
 use osmynt_core::{Code, Hash, InviteId, TeamId, Time, UserId};
 use support::{Key, Person, Team, Verdict, code, verify};
 
@@ -222,11 +222,40 @@ fn promotion_closes_nothing() {
 }
 
 #[test]
-fn leaving_closes_the_invitations_that_the_leaver_made_and_no_others() {
+fn leaving_closes_the_invitations_that_the_leaver_made_and_the_one_they_came_in_by() {
     let (mut team, made, came_in_by) = with_an_admin_who_invites();
+    let unrelated = Team::invitation(3);
     team.leave(team.user(ADMIN)).unwrap();
     assert_eq!(team.join(team.user(STRANGER), &made), Err(Code::Gone));
-    assert!(!is_closed(&mut team, &came_in_by));
+    assert!(is_closed(&mut team, &came_in_by));
+    assert!(!is_closed(&mut team, &unrelated));
+}
+
+#[test]
+fn whoever_left_before_they_could_be_removed_is_barred_all_the_same() {
+    let (mut team, ..) = with_an_admin_who_invites();
+    let (owner, admin) = (team.user(OWNER), team.user(ADMIN));
+    let open = team.invite(owner, Role::Member, 3).unwrap();
+    team.leave(admin).unwrap();
+    let epoch = team.epoch();
+    let removed = |user| vec![TeamEvent::MemberRemoved { user }];
+    assert_eq!(team.commit(owner, removed(admin), false), Ok(()), "there is nothing to rotate for");
+    assert_eq!(team.epoch(), epoch);
+    assert_eq!(team.join(admin, &open), Err(Code::Forbidden));
+    assert_eq!(team.commit(owner, removed(admin), false), Err(Code::Conflict), "once is enough");
+    assert_eq!(team.commit(owner, removed(team.user(STRANGER)), false), Err(Code::NotFound), "who never was in it");
+}
+
+#[test]
+fn removal_drops_whoever_waits_by_an_invitation_that_the_removed_made() {
+    let (mut team, made, _) = with_an_admin_who_invites();
+    let (owner, stranger) = (team.user(OWNER), team.user(STRANGER));
+    let policy = Policy { joining: Joining::Confirmation, ..team.state().policy() };
+    team.commit(owner, vec![TeamEvent::PolicyChanged { policy }], false).unwrap();
+    team.join(stranger, &made).unwrap();
+    team.remove(owner, team.user(ADMIN)).unwrap();
+    assert_eq!(team.state().pending(team.object_time()).count(), 0);
+    assert_eq!(team.commit(owner, vec![TeamEvent::MemberConfirmed { user: stranger }], true), Err(Code::NotFound));
 }
 
 #[test]
