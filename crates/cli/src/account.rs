@@ -6,10 +6,12 @@ use crate::{
     failure::{Failure, Result},
     output::{Output, ago, now, table, waiting},
     sessions::{confirm, short},
+    signin::called,
     teams::{name_or_id, person},
 };
 use osmynt_client::{
-    AccountEvent, AccountEventType, Client, Deletion, Departure, Erasure, Fate, Home, Profile, Time, UserId,
+    AccountEvent, AccountEventType, Client, Deletion, Departure, Erasure, Fate, Home, Profile, Time, UnsignedName,
+    UserId,
 };
 use osmynt_core::text::{EXCERPT_CHARS, line, quoted, word};
 use serde_json::{Value, json};
@@ -25,6 +27,7 @@ pub(crate) fn run(command: &Command, out: Output) -> Result<()> {
         Command::Export { output } => export(output.as_deref(), out),
         Command::EraseFormer { user, yes } => erase_former(user, *yes, out),
         Command::Keep { user } => keep(user.as_deref(), out),
+        Command::SignName { yes } => sign_name(*yes, out),
         Command::Delete { yes } => delete(*yes, out),
     }
 }
@@ -194,6 +197,49 @@ pub(crate) fn erasure_of(erasure: &Erasure) -> Value {
     })
 }
 
+fn sign_name(yes: bool, out: Output) -> Result<()> {
+    let mut client = client(out)?;
+    // A device that is in no log has no name to sign.
+    client.user()?;
+    let me = {
+        let _progress = out.progress("Asking the service");
+        client.me()?
+    };
+    let Some(unsigned) = me.unsigned else {
+        return out.done(&json!({"login": me.login, "before": me.signed_login, "signed": false}), |_| {
+            format!("Nothing to do: you have signed {} already.", quoted(&me.login, EXCERPT_CHARS))
+        });
+    };
+    if !yes {
+        let login = word(&unsigned.said.login, EXCERPT_CHARS);
+        let question = format!("{}\nTo sign it, type that login, {login}:", naming(&unsigned));
+        confirm(out, &question, |answer| answer.eq_ignore_ascii_case(&login))?;
+    }
+    {
+        let _progress = out.progress("Signing the login");
+        client.sign_name(&unsigned.said)?;
+    }
+    out.done(&json!({"login": unsigned.said.login, "before": me.signed_login, "signed": true}), |_| {
+        format!(
+            "Signed {}. Teammates who know you are told that your name has changed: tell them that it was you.",
+            quoted(&unsigned.said.login, EXCERPT_CHARS)
+        )
+    })
+}
+
+/// What signing another name means.
+fn naming(unsigned: &UnsignedName) -> String {
+    let (said, signed) = called(unsigned);
+    let before = signed.map_or_else(
+        || "The service does not show what you have signed before.".to_owned(),
+        |signed| format!("Until now you have signed {signed}."),
+    );
+    format!(
+        "This signs that GitHub calls you {said}, as the service says. {before}\n\
+         Your teammates will see you by that login. Sign it only if it is yours.\n"
+    )
+}
+
 fn export(output: Option<&Path>, out: Output) -> Result<()> {
     let client = client(out)?;
     let file = output.unwrap_or(Path::new("osmynt-export.json"));
@@ -303,6 +349,7 @@ fn fate_of(departure: &Departure) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use osmynt_client::GitHubName;
 
     #[test]
     fn a_time_is_told_to_the_minute_or_day() {
@@ -317,6 +364,17 @@ mod tests {
         let erasure = Erasure { user: ID.parse().unwrap(), asked_at: Time(0), due_at: Time(1_732_414_543) };
         let said = pending(&erasure);
         assert!(said.contains("2024-11-24") && said.ends_with("osmynt account keep"), "{said}");
+    }
+
+    #[test]
+    fn who_signs_another_name_is_asked_with_both() {
+        let name = |id, login: &str| GitHubName { id, login: login.to_owned() };
+        let asked = naming(&UnsignedName { said: name(1, "new"), signed: Some(name(1, "old")) });
+        assert!(asked.contains("\"new\"") && asked.contains("\"old\"") && !asked.contains("account 1"), "{asked}");
+        let asked = naming(&UnsignedName { said: name(2, "ada"), signed: Some(name(1, "ada")) });
+        assert!(asked.contains("\"ada\" (account 2)") && asked.contains("\"ada\" (account 1)"), "{asked}");
+        let asked = naming(&UnsignedName { said: name(1, "new\u{1b}[2J"), signed: None });
+        assert!(asked.contains("does not show") && !asked.contains('\u{1b}'), "{asked}");
     }
 
     #[test]

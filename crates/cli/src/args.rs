@@ -277,6 +277,21 @@ Examples:
         #[arg(value_name = "USER_ID", allow_hyphen_values = true)]
         user: Option<String>,
     },
+    /// Sign the login that GitHub gave you anew, so that your teammates see it
+    #[command(after_help = "\
+For when you have changed your login at GitHub, and `osmynt whoami` says that the service tells of
+another one than you have signed. If you have not changed it, do not sign: the service may be giving
+you somebody else's. Teammates who know you are told that your name has changed, and confirm it
+with `osmynt team accept-name`.
+
+Examples:
+  osmynt account sign-name
+  osmynt account sign-name --yes")]
+    SignName {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Delete your account, for good
     #[command(after_help = "\
 You leave your teams first; where you are the only owner, another member becomes one. Then the

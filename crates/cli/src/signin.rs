@@ -8,7 +8,9 @@ use crate::{
     sessions::confirm,
     teams::{role_word, shortened},
 };
-use osmynt_client::{Client, Handshake, Home, Me, OtherTeam, OtherUser, Role, Server, Standing};
+use osmynt_client::{
+    Client, GitHubName, Handshake, Home, Me, OtherTeam, OtherUser, Role, Server, Standing, UnsignedName,
+};
 use osmynt_core::{
     limits::DEVICE_NAME_CHARS,
     text::{EXCERPT_CHARS, check_name, is_name_char, line, quoted, word},
@@ -75,7 +77,10 @@ fn stand(client: &mut Client, standing: &Standing, args: &Login, out: Output) ->
     match standing {
         Standing::Stranger(other) if args.start_over => start_over(client, other, args.yes, out),
         Standing::Stranger(other) => Err(stranger(other)),
-        Standing::First | Standing::Known => {
+        Standing::First | Standing::Known { .. } => {
+            if let Standing::Known { unsigned: Some(unsigned) } = standing {
+                out.note(&other_name(unsigned));
+            }
             if args.start_over {
                 out.note("nothing to start over: this device is one of your account's devices.");
             }
@@ -189,11 +194,15 @@ pub(crate) fn whoami(out: Output) -> Result<()> {
     if let Some(erasure) = me.erasures.iter().find(|erasure| Some(erasure.user) == me.user) {
         out.note(&pending(erasure));
     }
+    if let Some(unsigned) = &me.unsigned {
+        out.note(&other_name(unsigned));
+    }
     let server = client.profile().server.to_string();
     let value = json!({
         "account": me.account.to_string(),
         "user": me.user.map(|user| user.to_string()),
-        "login": me.login,
+        "login": me.signed_login,
+        "service_login": me.login,
         "name": me.name,
         "device": me.device.to_string(),
         "device_name": me.device_name,
@@ -207,8 +216,11 @@ pub(crate) fn whoami(out: Output) -> Result<()> {
 
 fn about(me: &Me, server: &str, paint: Paint) -> String {
     let name = me.name.as_deref().map(|name| format!(" ({})", quoted(name, EXCERPT_CHARS))).unwrap_or_default();
-    let mut text =
-        format!("{}{name} on {}, at {server}\n", paint.strong(&word(&me.login, EXCERPT_CHARS)), line(&me.device_name));
+    let login = match &me.signed_login {
+        Some(login) => paint.strong(&word(login, EXCERPT_CHARS)),
+        None => format!("{}, as the service says,", word(&me.login, EXCERPT_CHARS)),
+    };
+    let mut text = format!("{login}{name} on {}, at {server}\n", line(&me.device_name));
     let _ = match me.user {
         Some(user) => {
             let these = if me.devices == 1 { "1 active device" } else { &format!("{} active devices", me.devices) };
@@ -225,6 +237,37 @@ fn about(me: &Me, server: &str, paint: Paint) -> String {
         );
     }
     text
+}
+
+/// The note that the service says another name than was signed.
+fn other_name(unsigned: &UnsignedName) -> String {
+    let same_account = unsigned.signed.as_ref().is_none_or(|signed| signed.id == unsigned.said.id);
+    match called(unsigned) {
+        (said, Some(signed)) if same_account => format!(
+            "the service says that GitHub calls you {said} now, and you have signed {signed}. If you have changed your \
+             login at GitHub: osmynt account sign-name. Otherwise ask whoever runs the service"
+        ),
+        // A changed login keeps the number, so this is no reason to sign anything.
+        (said, Some(signed)) => format!(
+            "the service says that GitHub calls you {said}, and you have signed {signed}, which is another account at \
+             GitHub. Ask whoever runs the service"
+        ),
+        (said, None) => format!(
+            "the service says that GitHub calls you {said}, and shows no login that you have signed. If this one is \
+             yours: osmynt account sign-name. Otherwise ask whoever runs the service"
+        ),
+    }
+}
+
+/// What the service says, and what was signed: with GitHub's numbers of the accounts if these differ.
+pub(crate) fn called(unsigned: &UnsignedName) -> (String, Option<String>) {
+    let UnsignedName { said, signed } = unsigned;
+    let numbers = signed.as_ref().is_some_and(|signed| signed.id != said.id);
+    let shown = |name: &GitHubName| {
+        let login = quoted(&name.login, EXCERPT_CHARS);
+        if numbers { format!("{login} (account {})", name.id) } else { login }
+    };
+    (shown(said), signed.as_ref().map(shown))
 }
 
 /// What this machine calls itself, as a device's name.
@@ -290,6 +333,42 @@ mod tests {
         for devices in [1, 2] {
             assert!(!told(devices).contains("start"), "{}", told(devices));
         }
+    }
+
+    #[test]
+    fn another_name_than_the_signed_one_is_told_with_what_to_do() {
+        let name = |id, login: &str| GitHubName { id, login: login.to_owned() };
+        let said = |signed| other_name(&UnsignedName { said: name(1, "new"), signed });
+        assert_eq!(
+            said(Some(name(1, "old"))),
+            "the service says that GitHub calls you \"new\" now, and you have signed \"old\". If you have changed your \
+             login at GitHub: osmynt account sign-name. Otherwise ask whoever runs the service"
+        );
+        let number = said(Some(name(7, "new")));
+        assert!(number.contains("\"new\" (account 1)") && number.contains("\"new\" (account 7)"), "{number}");
+        assert!(!number.contains("sign-name"), "{number}");
+        assert!(said(None).contains("no login that you have signed"));
+    }
+
+    #[test]
+    fn who_somebody_is_is_what_they_signed() {
+        let me = |signed: Option<&str>| Me {
+            account: "00000000-0000-4000-8000-000000000001".parse().unwrap(),
+            user: None,
+            login: "new".to_owned(),
+            signed_login: signed.map(str::to_owned),
+            unsigned: None,
+            name: None,
+            device: ID.parse().unwrap(),
+            device_name: "laptop".to_owned(),
+            active: false,
+            devices: 0,
+            other: None,
+            erasures: Vec::new(),
+        };
+        let shown = |signed| about(&me(signed), "https://osmynt.example", Output::json_only().paint());
+        assert!(shown(Some("old")).starts_with("old on laptop, at "));
+        assert!(shown(None).starts_with("new, as the service says, on laptop, at "));
     }
 
     #[test]

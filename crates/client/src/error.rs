@@ -190,9 +190,7 @@ impl Error {
             }
             Self::SignInExpired => "Start again with `osmynt login`.",
             Self::OtherAccount { .. } => "Set OSMYNT_HOME to another folder to use another account beside it.",
-            Self::UnknownDevice => {
-                "Start over on this device with `osmynt login --start-over`; your teams must then invite you again."
-            }
+            Self::UnknownDevice => "Run `osmynt login` to see what you can do.",
             Self::RevokedDevice => {
                 "Remove what this device keeps with `osmynt logout --erase`, and sign in again to start over with a new key."
             }

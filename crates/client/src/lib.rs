@@ -48,5 +48,5 @@ pub use people::{Doubt, Person};
 pub use session::Client;
 pub use sessions::SignedOut;
 pub use share::{Audience, Draft, Listing, Opened, Recipients, Rejected, Shared, Snippet};
-pub use signin::{Handshake, Me, Standing};
+pub use signin::{GitHubName, Handshake, Me, Standing, UnsignedName};
 pub use team::{INVITATION_LIFETIME, Invitation, Invite, Joined, Joiner, Member, Outcome, Place, Team, TeamSummary};

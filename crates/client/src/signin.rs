@@ -51,10 +51,32 @@ pub enum Standing {
     /// The account had no user yet: this device has just founded one.
     First,
     /// It is active in its user's log.
-    Known,
+    Known {
+        /// The name that the service says, if the user has not signed it. Nothing signs it but [`Client::sign_name`].
+        unsigned: Option<UnsignedName>,
+    },
     /// It is in no log, and the account has a user: this one, as the service tells. It can do nothing yet but
     /// [`Client::start_over`], which leaves that user behind.
     Stranger(OtherUser),
+}
+
+/// An account at GitHub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitHubName {
+    /// GitHub's number of the account, which stays when the login changes.
+    pub id: u64,
+    /// The login: ASCII as [`text::check_login`] has it if it was signed; anything if only the service says it.
+    pub login: String,
+}
+
+/// A name that the service says and the user's own log does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnsignedName {
+    /// What the service says.
+    pub said: GitHubName,
+    /// What the last `name.signed` of the log opens to; none if the log has no such entry, or the service shows nothing
+    /// that it opens to.
+    pub signed: Option<GitHubName>,
 }
 
 /// What the service says about the caller, and what the caller's verified log says about this device.
@@ -64,8 +86,13 @@ pub struct Me {
     pub account: AccountId,
     /// The user, by the verified log; none while this device is in no log.
     pub user: Option<UserId>,
-    /// GitHub login, as the service says.
+    /// GitHub login, as the service says. Others see [`Me::signed_login`].
     pub login: String,
+    /// The login that the user's own verified log commits to; none if it commits to none, if the service shows nothing
+    /// that it opens to, or while this device is in no log.
+    pub signed_login: Option<String>,
+    /// The name that the service says, if this device is in a log that does not say the same.
+    pub unsigned: Option<UnsignedName>,
     /// Name on GitHub, as the service says.
     pub name: Option<String>,
     /// This device.
@@ -241,11 +268,13 @@ impl Client {
     pub fn me(&self) -> Result<Me> {
         let me = self.ask_me()?;
         let log = self.profile.user.map(|user| self.log_of_mine(user)).transpose()?;
-        let active: Vec<DeviceId> =
-            log.iter().flat_map(|(log, _)| log.log().active().map(|(device, _)| *device)).collect();
+        let log = log.map(|(log, _)| log);
+        let active: Vec<DeviceId> = log.iter().flat_map(|log| log.log().active().map(|(device, _)| *device)).collect();
         Ok(Me {
             account: self.profile.account,
             user: self.profile.user,
+            signed_login: log.as_ref().and_then(VerifiedUser::name).map(|name| name.login.clone()),
+            unsigned: log.and_then(|log| unsigned(&log, &me.account)),
             login: me.account.login,
             name: me.account.name,
             device: self.device(),
@@ -266,6 +295,20 @@ impl Client {
             return Err(Error::usage("this device stands in a user's log already; there is nothing to start over"));
         }
         self.found(&me.account, true)
+    }
+
+    /// Signs another name in the own log: one that [`Me::unsigned`] told, and that the person has confirmed. Others see that
+    /// it has changed. [`Error::Refused`] if GitHub gave the service another one at the last sign-in.
+    pub fn sign_name(&mut self, name: &GitHubName) -> Result<()> {
+        let (mine, _) = self.my_log()?;
+        let mut log = mine.log().clone();
+        let (entry, opening) = self.name_entry(&log, name.clone())?;
+        checked(log.take(&entry, system::now().max(log.received_at().unwrap_or(Time(0))), &RustCrypto))?;
+        let body =
+            api::AppendToMyLog { entries: vec![entry], prekeys: Vec::new(), names: vec![opening], start_over: false };
+        self.append(&body, mine.user(), &log)?;
+        self.be(mine.user(), &name.login)?;
+        self.my_log().map(drop)
     }
 
     /// Asks to erase a former user of this account. Gives when it will be done.
@@ -301,16 +344,10 @@ impl Client {
         if device.revoked.is_some() {
             return Err(Error::RevokedDevice);
         }
-        self.be(user)?;
-        let signed = log.name().map(|name| (name.id, &name.login));
-        if signed != Some((me.account.github_id, &me.account.login)) {
-            match self.sign_name(&log, &me.account) {
-                // It is no reason not to sign in, and is tried again next time.
-                Ok(()) | Err(Error::Refused { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Standing::Known)
+        // The service alone could give somebody another's name, so only the person says that it has changed.
+        let unsigned = unsigned(&log, &me.account);
+        self.be(user, log.name().map_or(&me.account.login, |name| &name.login))?;
+        Ok(Standing::Known { unsigned })
     }
 
     /// Makes the first entries of a user's log: this device and the account's login. Their id is the hash of the former.
@@ -324,7 +361,7 @@ impl Client {
         checked(log.take(&first, now, &RustCrypto))?;
         let none = || Error::Internal { why: "this device has no prekey, or no log".to_owned() };
         let user = log.user().ok_or_else(none)?;
-        let (named, name) = self.name_entry(&log, account)?;
+        let (named, name) = self.name_entry(&log, said(account))?;
         checked(log.take(&named, now, &RustCrypto))?;
         let prekey = self.keys.current_prekey().ok_or_else(none)?;
         let prekey =
@@ -332,29 +369,18 @@ impl Client {
         let body =
             api::AppendToMyLog { entries: vec![first, named], prekeys: vec![prekey], names: vec![name], start_over };
         self.append(&body, user, &log)?;
-        self.be(user)?;
+        self.be(user, &account.login)?;
         // Reading it back verifies and pins it.
         self.my_log()?;
         Ok(user)
     }
 
-    /// Signs the account's login in the own log.
-    fn sign_name(&self, mine: &VerifiedUser, account: &api::Account) -> Result<()> {
-        let mut log = mine.log().clone();
-        let (entry, name) = self.name_entry(&log, account)?;
-        checked(log.take(&entry, system::now().max(log.received_at().unwrap_or(Time(0))), &RustCrypto))?;
-        let body =
-            api::AppendToMyLog { entries: vec![entry], prekeys: Vec::new(), names: vec![name], start_over: false };
-        self.append(&body, mine.user(), &log)?;
-        self.my_log().map(drop)
-    }
-
     /// The next entry of a log, which says what its user is called, and what it opens to.
-    fn name_entry(&self, log: &UserLog, account: &api::Account) -> Result<(String, Name)> {
+    fn name_entry(&self, log: &UserLog, name: GitHubName) -> Result<(String, Name)> {
         let none = || Error::Internal { why: "an empty log has no name".to_owned() };
         let (user, head) = (log.user().ok_or_else(none)?, log.head().ok_or_else(none)?);
         let salt = Bytes(system::random()?);
-        let name = Name { provider: Provider::GitHub, id: account.github_id, login: account.login.clone(), salt };
+        let name = Name { provider: Provider::GitHub, id: name.id, login: name.login, salt };
         let commitment = name.commitment(user);
         // A login that nobody could open is not signed.
         name.opens(user, commitment).map_err(|refusal| nonsense(&refusal.detail))?;
@@ -378,11 +404,24 @@ impl Client {
         Ok(())
     }
 
-    /// Lets this home be a user's.
-    fn be(&mut self, user: UserId) -> Result<()> {
+    /// Lets this home be a user's, who has this login.
+    fn be(&mut self, user: UserId, login: &str) -> Result<()> {
         self.profile.user = Some(user);
+        login.clone_into(&mut self.profile.login);
         self.home.set_profile(&self.profile)
     }
+}
+
+/// What the service says of an account.
+fn said(account: &api::Account) -> GitHubName {
+    GitHubName { id: account.github_id, login: account.login.clone() }
+}
+
+/// What the service says of the account, if the user's log does not say the same.
+fn unsigned(log: &VerifiedUser, account: &api::Account) -> Option<UnsignedName> {
+    let said = said(account);
+    let signed = log.name().map(|name| GitHubName { id: name.id, login: name.login.clone() });
+    (signed.as_ref() != Some(&said)).then_some(UnsignedName { said, signed })
 }
 
 impl std::fmt::Debug for Pending {

@@ -6,7 +6,9 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use osmynt_client::{Class, Client, DeviceId, Error, Handshake, OtherUser, Result, Server, Standing, UserId};
+use osmynt_client::{
+    Class, Client, DeviceId, Error, GitHubName, Handshake, OtherUser, Result, Server, Standing, UnsignedName, UserId,
+};
 use osmynt_core::api::{Account, AppendToMyLog, LoggedEntry, Me, MyDevice, MyLog, UserLogHead};
 use osmynt_core::userlog::UserEvent;
 use osmynt_core::{Code, Hash};
@@ -110,12 +112,14 @@ struct Fresh {
     other: Option<OtherUser>,
     /// Whom it says to have founded, in the place of whom it has.
     lie: Option<UserId>,
+    /// What GitHub calls the account; `ada` if nothing else.
+    login: Mutex<Option<&'static str>>,
     appended: Mutex<Vec<AppendToMyLog>>,
 }
 
 impl Fresh {
     fn answer(&self, request: &Received) -> String {
-        let appended = self.appended.lock().unwrap();
+        let mut appended = self.appended.lock().unwrap();
         match (request.method.as_str(), request.path.split('?').next().unwrap()) {
             ("GET", "/v1/me") => {
                 let proof = osmynt_core::dpop::UnverifiedProof::parse(request.header("dpop").unwrap()).unwrap();
@@ -126,7 +130,7 @@ impl Fresh {
                     account: Account {
                         id: ADA.parse().unwrap(),
                         github_id: 1815,
-                        login: "ada".to_owned(),
+                        login: self.login.lock().unwrap().unwrap_or("ada").to_owned(),
                         name: None,
                         avatar_url: None,
                     },
@@ -137,17 +141,16 @@ impl Fresh {
                 })
             }
             ("POST", "/v1/me/log") => {
-                drop(appended);
-                let append: AppendToMyLog = serde_json::from_str(&request.body).unwrap();
-                let user = self.lie.unwrap_or_else(|| user_of(&append));
-                let answer = json(&UserLogHead { user, head: head(&logged(&append)) });
-                self.appended.lock().unwrap().push(append);
-                answer
+                appended.push(serde_json::from_str(&request.body).unwrap());
+                let user = self.lie.unwrap_or_else(|| user_of(appended.first().unwrap()));
+                json(&UserLogHead { user, head: head(&logged(&appended)) })
             }
             _ => {
-                let append = appended.first().unwrap();
-                let (entries, prekeys) = (logged(append), append.prekeys.clone());
-                json(&MyLog { head: Some(head(&entries)), entries, name: append.names.first().cloned(), prekeys })
+                let all = logged(&appended);
+                let from = request.path.split_once("?from=").map_or(0, |(_, from)| from.parse().unwrap());
+                let name = appended.last().unwrap().names.first().cloned();
+                let prekeys = appended.first().unwrap().prekeys.clone();
+                json(&MyLog { head: Some(head(&all)), entries: all.into_iter().skip(from).collect(), name, prekeys })
             }
         }
     }
@@ -163,8 +166,12 @@ fn user_of(append: &AppendToMyLog) -> UserId {
     UserId(support::hash_of(append.entries.first().unwrap()))
 }
 
-fn logged(append: &AppendToMyLog) -> Vec<LoggedEntry> {
-    append.entries.iter().map(|jws| LoggedEntry { jws: jws.clone(), received_at: now() }).collect()
+fn logged(appended: &[AppendToMyLog]) -> Vec<LoggedEntry> {
+    appended
+        .iter()
+        .flat_map(|append| &append.entries)
+        .map(|jws| LoggedEntry { jws: jws.clone(), received_at: now() })
+        .collect()
 }
 
 #[test]
@@ -220,21 +227,79 @@ fn a_known_device_keeps_its_user_and_its_name() {
     let ada = Human::new(1);
     let stage = returning("signin-known", &ada);
     let (client, standing) = sign_in(&stage.home, &stage.service).unwrap();
-    assert_eq!((standing, client.user().unwrap()), (Standing::Known, ada.user));
+    assert_eq!((standing, client.user().unwrap()), (Standing::Known { unsigned: None }, ada.user));
     assert_eq!(stage.service.count("POST", "/v1/me/log"), 0, "the name is signed already");
+    let me = client.me().unwrap();
+    assert_eq!((me.signed_login.as_deref(), me.unsigned), (Some("human-1"), None));
+}
+
+fn github(id: u64, login: &str) -> GitHubName {
+    GitHubName { id, login: login.to_owned() }
 }
 
 #[test]
-fn a_login_that_has_changed_is_signed_at_the_next_sign_in() {
+fn another_name_than_the_signed_one_is_told_and_never_signed_by_a_sign_in() {
+    for (case, id, login) in [("login", 1, "before"), ("number", 77, "human-1")] {
+        let mut ada = Human::new(1);
+        ada.sign_name(id, login, START);
+        let stage = returning(&format!("signin-another-{case}"), &ada);
+        let (client, standing) = sign_in(&stage.home, &stage.service).unwrap();
+        let told = Some(UnsignedName { said: github(1, "human-1"), signed: Some(github(id, login)) });
+        assert_eq!(standing, Standing::Known { unsigned: told.clone() }, "{case}");
+        assert_eq!(client.profile().login, login, "who somebody is here is what they signed");
+        let me = client.me().unwrap();
+        assert_eq!((me.login.as_str(), me.signed_login.as_deref(), me.unsigned), ("human-1", Some(login), told));
+        assert_eq!(stage.service.count("POST", "/v1/me/log"), 0, "{case}");
+    }
+}
+
+#[test]
+fn a_name_is_not_signed_by_a_sign_in_because_the_service_hides_the_signed_one() {
+    let mut ada = Human::new(1);
+    ada.name = None;
+    let stage = returning("signin-hidden", &ada);
+    let (client, standing) = sign_in(&stage.home, &stage.service).unwrap();
+    assert_eq!(standing, Standing::Known { unsigned: Some(UnsignedName { said: github(1, "human-1"), signed: None }) });
+    assert_eq!(client.me().unwrap().signed_login, None);
+    assert_eq!(stage.service.count("POST", "/v1/me/log"), 0);
+}
+
+#[test]
+fn a_changed_login_is_signed_when_the_person_says_so() {
+    let (fresh, service) = Fresh::default().service();
+    let folder = Folder::new("signin-sign-name");
+    let (mut client, _) = sign_in(&folder, &service).unwrap();
+    *fresh.login.lock().unwrap() = Some("lovelace");
+    let told = client.me().unwrap().unsigned.unwrap();
+    assert_eq!(told, UnsignedName { said: github(1815, "lovelace"), signed: Some(github(1815, "ada")) });
+    assert_eq!(fresh.appended.lock().unwrap().len(), 1, "asking signs nothing");
+    client.sign_name(&told.said).unwrap();
+    {
+        let appended = fresh.appended.lock().unwrap();
+        let [_, append] = appended.as_slice() else { panic!("two requests") };
+        assert_eq!((append.entries.len(), append.prekeys.len(), append.start_over), (1, 0, false));
+    }
+    let me = client.me().unwrap();
+    assert_eq!((me.signed_login.as_deref(), me.unsigned), (Some("lovelace"), None));
+    assert_eq!(folder.home().profile().unwrap().unwrap().login, "lovelace");
+}
+
+#[test]
+fn a_name_that_the_service_refuses_or_that_can_be_none_is_not_signed() {
     let mut ada = Human::new(1);
     ada.sign_name(1, "before", START);
-    let stage = returning("signin-renamed", &ada);
-    let (_, standing) = sign_in(&stage.home, &stage.service).unwrap();
-    assert_eq!(standing, Standing::Known, "although the service refused the name");
-    let sent =
-        stage.service.requests().into_iter().find(|request| request.method == "POST" && request.path == "/v1/me/log");
-    let append: AppendToMyLog = serde_json::from_str(&sent.unwrap().body).unwrap();
-    assert_eq!(append.names.first().unwrap().login, "human-1");
+    let stage = returning("signin-refused-name", &ada);
+    let (mut client, _) = sign_in(&stage.home, &stage.service).unwrap();
+    // Its log is there to be read, and takes nothing.
+    let refused = client.sign_name(&github(1, "human-1")).unwrap_err();
+    assert!(matches!(refused, Error::Refused { .. }), "{refused}");
+    assert_eq!(stage.service.count("POST", "/v1/me/log"), 1);
+    for none in ["", "human 1", "human\u{ad}1"] {
+        assert_eq!(client.sign_name(&github(1, none)).unwrap_err().class(), Class::Internal, "{none:?}");
+    }
+    assert_eq!(stage.service.count("POST", "/v1/me/log"), 1, "a login that nobody could open is not sent");
+    let me = client.me().unwrap();
+    assert_eq!((me.signed_login.as_deref(), client.profile().login.as_str()), (Some("before"), "before"));
 }
 
 #[test]
