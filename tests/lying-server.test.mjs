@@ -567,6 +567,37 @@ describe("the independent client, answer by answer,", () => {
     });
   }
 
+  /** With a clock that is ahead. What was read by it is forgotten, as nothing received before would be believed. */
+  async function ahead(seconds, action) {
+    const { now, pins } = victim;
+    Object.assign(victim, { now: () => now() + seconds, pins: new Map(pins) });
+    try {
+      return await action();
+    } finally {
+      Object.assign(victim, { now, pins });
+    }
+  }
+  const dated = (by) => ({ iat }) => ({ iat: iat + by, received_at: iat + by });
+  const listing = (lie) => told(/^GET .*snippets$/, lie, () => victim.list(team));
+
+  it("does not list a snippet that was received in its future, or long after the entry that follows its head", async () => {
+    const newest = await owner.share(team, code);
+    await assert.rejects(listing(forged(newest, dated(400))), { name: "TamperError", message: /future/ });
+    await ahead(1000, () => listing(forged(newest, dated(400))));
+    await owner.rotate(team);
+    await assert.rejects(ahead(1000, () => listing(forged(newest, dated(400)))), { name: "TamperError", message: /does not fit the log/ });
+  });
+
+  it("does not list a snippet that a device signed long after it was revoked", async () => {
+    const phone = await world.signIn("owner");
+    await owner.addDevice(await phone.describe());
+    await owner.rotate(team);
+    const theirs = await phone.share(team, code);
+    await owner.revokeDevice(phone.device.id);
+    await ahead(1000, () => listing(forged(theirs, dated(200), phone)));
+    await assert.rejects(ahead(1000, () => listing(forged(theirs, dated(400), phone))), { name: "TamperError", message: /did not speak/ });
+  });
+
   it("lists a snippet whose key is missing as one that it cannot open, and says whose fault it is", async () => {
     const listed = await told(/^GET .*snippets$/, forged(letter, () => ({ envelopes: [] })), () => victim.list(team));
     const { header, refusal } = listed.find(({ statement }) => statement.snippet === letter);
@@ -584,8 +615,9 @@ describe("the independent client, answer by answer,", () => {
   });
 
   it("follows no code to another service", async () => {
-    const { code: invitation } = await owner.invite(team);
+    const { code: invitation } = await owner.invite(elsewhere);
     const misled = await makeCode({ ...(await parseCode(invitation)), origin: "https://osmynt.example" });
-    await assert.rejects(victim.join(misled), { name: "Refused" });
+    await assert.rejects(victim.join(misled), { name: "Refused", code: "invalid-request" });
+    await victim.join(invitation);
   });
 });
