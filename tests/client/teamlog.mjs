@@ -158,8 +158,16 @@ export class TeamLog {
   }
 
   /** Closes what somebody could come back by: what they made, and what they came in by. */
-  bar({ user, invite }, seq) {
+  closeFor({ user, invite }) {
     this.close(({ id, by }) => by === user || id === invite);
+  }
+
+  /** The same, and drops whoever waits by what they made. */
+  bar({ user, invite = null }, seq) {
+    this.closeFor({ user, invite });
+    for (const waiting of this.pending.values()) {
+      if (this.invites.get(waiting.invite).by === user) this.pending.delete(waiting.user);
+    }
     this.barred.set(user, seq);
   }
 
@@ -266,26 +274,28 @@ const EVENTS = {
     require(user !== entry.payload.user, "invalid-request", "nobody removes themselves");
     const waiting = log.pending.get(user);
     const member = log.roster.get(user);
-    require(waiting !== undefined || member !== undefined, "not-found", "not a member");
+    require(log.everyone.has(user), "not-found", "never in the team");
     if (waiting !== undefined) {
       log.pending.delete(user);
+    } else if (member === undefined) {
+      // Whoever left before they could be removed.
+      require(!log.barred.has(user), "conflict", "barred already");
     } else {
       // So the last owner stays: only an owner removes owners, and nobody themselves.
       require(own === "owner" || member.role === "member", "forbidden", "an admin removes plain members only");
       log.drop(user);
       log.due = entry.kid;
     }
-    log.bar(waiting ?? member, entry.payload.seq);
+    log.bar(waiting ?? member ?? { user }, entry.payload.seq);
   },
 
   "member.left"(log, entry) {
     const { user } = entry.payload;
     require(!log.isLastOwner(user), "conflict", "the last owner stays");
-    log.close(({ by }) => by === user);
-    if (!log.pending.delete(user)) {
-      log.drop(user);
-      log.left = true;
-    }
+    if (log.pending.delete(user)) return;
+    log.closeFor(log.roster.get(user));
+    log.drop(user);
+    log.left = true;
   },
 
   "role.changed"(log, entry, { user, role }) {

@@ -187,9 +187,18 @@ impl Home {
             version::refuse_newer(self)?;
             vault::forget_key(self)?;
             // The key's file after the vault: a vault without it would be taken for one whose key the system keeps.
-            for name in ["vault", "vault.key", "read.json", "teams.json", "logins.json", "snippets.json", "notice.json", PROFILE]
-                .into_iter()
-                .chain(FOLDERS)
+            for name in [
+                "vault",
+                "vault.key",
+                "read.json",
+                "teams.json",
+                "logins.json",
+                "snippets.json",
+                "notice.json",
+                PROFILE,
+            ]
+            .into_iter()
+            .chain(FOLDERS)
             {
                 remove(&self.dir.join(name))?;
             }

@@ -38,7 +38,7 @@ struct Indexed {
 
 impl Index {
     /// Takes in a verified snippet; `seen` if a person sees it. Says whether it was before. [`Error::Tampered`] if
-    /// another one had its id.
+    /// another one had its id, unless that was a file's and this is the service's.
     pub(crate) fn take(
         &mut self,
         statement: &Verified<SnippetStatement>,
@@ -46,19 +46,18 @@ impl Index {
         seen: bool,
     ) -> Result<bool> {
         let said = statement.payload();
-        let of_team = self.teams.entry(said.team).or_default();
-        let entry = of_team.entry(said.snippet).or_insert_with(|| Indexed {
-            hash: statement.hash(),
-            author: said.user,
-            received_at,
-            seen: false,
-            shown: None,
-        });
-        if entry.hash != statement.hash() {
-            return Err(Error::Tampered {
-                what: format!("the service shows another snippet {} than it did before", said.snippet),
-            });
+        let taken = Indexed { hash: statement.hash(), author: said.user, received_at, seen: false, shown: None };
+        let entry = self.teams.entry(said.team).or_default().entry(said.snippet).or_insert_with(|| taken.clone());
+        if entry.hash != taken.hash {
+            if entry.received_at.is_some() || received_at.is_none() {
+                return Err(Error::Tampered {
+                    what: format!("this is another snippet {} than was shown here before", said.snippet),
+                });
+            }
+            // Any member can make a file with an id that the service gave to another snippet.
+            *entry = taken;
         }
+        entry.received_at = entry.received_at.or(received_at);
         let before = entry.seen;
         entry.seen |= seen;
         Ok(before)
@@ -111,7 +110,8 @@ impl Index {
         }
         let others = || self.all().filter(|(of, other, _)| (*of, *other) != (team, snippet));
         let taken = |short: &str| {
-            others().any(|(_, other, entry)| entry.shown.as_deref() == Some(short) || other.to_string().ends_with(short))
+            others()
+                .any(|(_, other, entry)| entry.shown.as_deref() == Some(short) || other.to_string().ends_with(short))
         };
         let starts = (0..=id.len().saturating_sub(SHORTEST)).rev();
         let short = starts

@@ -10,8 +10,8 @@ use crate::http::{Http, OnWait, Request};
 use crate::index::{self, Index};
 use crate::keys::DeviceKeys;
 use crate::logs::{KeptUser, People, TeamView, VerifiedUser};
-use crate::people::{Logins, lower};
 use crate::people::Names;
+use crate::people::{Logins, lower};
 use crate::seal::{self, Key};
 use crate::vault::{KnownName, Secrets, TeamSecrets, Vault};
 use crate::{Error, Home, Profile, Result, system, unlock};
@@ -135,7 +135,7 @@ impl Client {
         erasures.iter().find(|erasure| Some(erasure.user) == self.profile.user).cloned()
     }
 
-    fn keep_notice(&self, erasure: Option<Erasure>) -> Result<()> {
+    pub(crate) fn keep_notice(&self, erasure: Option<Erasure>) -> Result<()> {
         let notice = Notice { asked_at: system::now(), erasure };
         self.home.locked(|| self.home.write_json(NOTICE, &notice))
     }

@@ -322,10 +322,12 @@ impl Client {
         Ok(erasure)
     }
 
-    /// Objects to an erasure of this device's user, or withdraws one that was asked for.
+    /// Objects to an erasure of this device's user, or withdraws one that was asked for. It takes the device's key and no
+    /// session: whoever took over the account at GitHub can end sessions.
     pub fn object_to_erasure(&self, user: UserId) -> Result<()> {
-        self.empty(&Request::delete(format!("/v1/me/erasures/{user}")))?;
-        self.ask_me().map(drop)
+        let caller = Caller { device: &self.keys.signer, token: None };
+        self.http.empty(&Request::delete(format!("/v1/me/erasures/{user}")), Some(caller))?;
+        if self.profile.user == Some(user) { self.keep_notice(None) } else { Ok(()) }
     }
 
     /// Founds a user if the account has none; finds out where this device stands otherwise.

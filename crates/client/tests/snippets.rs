@@ -75,7 +75,10 @@ fn a_short_id_that_was_shown_means_that_snippet_for_ever() {
 
     stage.shown().take(&world, share(&world, &ben, &everybody, other));
     client.list(world.team, 10).unwrap();
-    assert_eq!(client.short_ids(&[(world.team, other), (world.team, snippet_id(1))]).unwrap(), ["a2233445501", "33445501"]);
+    assert_eq!(
+        client.short_ids(&[(world.team, other), (world.team, snippet_id(1))]).unwrap(),
+        ["a2233445501", "33445501"]
+    );
     let find = |selector: &str| stage.client().find_snippet(None, selector);
     assert_eq!(find(&short).unwrap(), (world.team, snippet_id(1)), "although both end so");
     assert_eq!(find("a2233445501").unwrap(), (world.team, other));

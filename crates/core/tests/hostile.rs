@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::indexing_slicing, missing_docs)]
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use osmynt_core::limits::{CLOCK_SKEW, PENDING_SECONDS};
 use osmynt_core::statement::TeamEntry;
@@ -29,9 +29,12 @@ struct Made {
 #[derive(Debug, Clone, Default)]
 struct Ledger {
     members: BTreeMap<UserId, (Role, Option<InviteId>)>,
-    waiting: BTreeMap<UserId, (Role, InviteId, Time)>,
+    /// By which invitation, whose it was, and since when.
+    waiting: BTreeMap<UserId, (Role, InviteId, UserId, Time)>,
     barred: BTreeMap<UserId, u64>,
     made: BTreeMap<InviteId, Made>,
+    /// Everybody who ever joined or asked to.
+    everyone: BTreeSet<UserId>,
     /// The latest head of each user log that any rotation ever named.
     named: BTreeMap<UserId, u64>,
     confirming: bool,
@@ -42,11 +45,12 @@ impl Ledger {
     fn write(&mut self, jws: &str, received_at: Time, after: &TeamState, world: &World) -> Result<(), &'static str> {
         let entry = Unverified::<TeamEntry>::parse(jws).unwrap();
         let said = entry.payload();
-        self.waiting.retain(|_, (_, _, since)| received_at.0 - since.0 <= PENDING_SECONDS);
+        self.waiting.retain(|_, (_, _, _, since)| received_at.0 - since.0 <= PENDING_SECONDS);
         self.speaks(said.user, DeviceId(entry.kid()), received_at, world)?;
         match &said.event {
             TeamEvent::TeamCreated { .. } => {
                 self.members.insert(said.user, (Role::Owner, None));
+                self.everyone.insert(said.user);
                 return Ok(());
             }
             TeamEvent::MemberJoined { invite, .. } => return self.join(said.user, *invite, received_at),
@@ -72,7 +76,7 @@ impl Ledger {
             }
             TeamEvent::InviteRevoked { invite } => self.close(|id, _| id == *invite),
             TeamEvent::MemberConfirmed { user } => {
-                let Some((given, invite, _)) = self.waiting.remove(user) else { return Err("nobody waits") };
+                let Some((given, invite, ..)) = self.waiting.remove(user) else { return Err("nobody waits") };
                 if given > role {
                     return Err("nobody confirms to a role above their own");
                 }
@@ -80,20 +84,22 @@ impl Ledger {
             }
             TeamEvent::MemberRemoved { user } => {
                 let lost = match self.waiting.remove(user) {
-                    Some((_, invite, _)) => Some(invite),
+                    Some((_, invite, ..)) => Some(invite),
                     None => match self.members.remove(user) {
                         Some((theirs, _)) if theirs > Role::Member && role < Role::Owner => {
                             return Err("only an owner removes owners and admins");
                         }
                         Some((_, invite)) => invite,
-                        None => return Err("there is nobody to remove"),
+                        None if !self.everyone.contains(user) => return Err("there is nobody to remove"),
+                        None if self.barred.contains_key(user) => return Err("who is out is barred already"),
+                        None => None,
                     },
                 };
                 self.bar(*user, lost, said.seq);
             }
             TeamEvent::MemberLeft {} => {
-                self.members.remove(&said.user);
-                self.close(|_, made| made.by == said.user);
+                let came_in_by = self.members.remove(&said.user).and_then(|(_, invite)| invite);
+                self.close(|id, made| made.by == said.user || Some(id) == came_in_by);
             }
             TeamEvent::RoleChanged { user, role } => {
                 let (before, invite) = self.members.insert(*user, (*role, None)).ok_or("there is no such member")?;
@@ -154,9 +160,10 @@ impl Ledger {
             return Err("the author is barred");
         }
         made.uses -= 1;
-        let role = made.role;
+        let (role, by) = (made.role, made.by);
+        self.everyone.insert(user);
         if self.confirming {
-            self.waiting.insert(user, (role, invite, received_at));
+            self.waiting.insert(user, (role, invite, by, received_at));
         } else {
             self.members.insert(user, (role, Some(invite)));
         }
@@ -192,6 +199,7 @@ impl Ledger {
 
     fn bar(&mut self, user: UserId, came_in_by: Option<InviteId>, seq: u64) {
         self.barred.insert(user, seq);
+        self.waiting.retain(|_, (_, _, by, _)| *by != user);
         self.close(|id, made| made.by == user || Some(id) == came_in_by);
     }
 

@@ -370,7 +370,7 @@ fn whoever_waits_is_refused_without_a_rotation() {
     team.remove(admin, stranger).unwrap();
     assert_eq!((team.epoch(), team.stale()), (epoch, false));
     assert_eq!(team.leave(stranger), Err(Code::Forbidden), "they are out");
-    assert_eq!(team.remove(admin, stranger), Err(Code::NotFound));
+    assert_eq!(team.remove(admin, stranger), Err(Code::Conflict), "once");
 }
 
 #[test]
@@ -388,8 +388,10 @@ fn nobody_waits_for_longer_than_fourteen_days() {
     team.now = team.now.plus(1);
     assert_eq!(team.state().pending(team.now).count(), 0);
     assert_eq!(team.confirm(owner, stranger), Err(Code::NotFound));
-    assert_eq!(team.remove(owner, stranger), Err(Code::NotFound));
     assert_eq!(team.leave(stranger), Err(Code::Forbidden));
+    let mut barring = Team { state: team.state.clone(), ..Team::of_four_that_confirms() };
+    barring.now = team.now;
+    assert_eq!(barring.remove(owner, stranger), Ok(()), "it is not too late to bar them");
     let again = team.invite(owner, Role::Member, 1).unwrap();
     assert_eq!(team.join(stranger, &again), Ok(()), "they were not refused and may ask again");
 }
@@ -425,7 +427,7 @@ fn a_team_has_a_thousand_members_and_pending_at_most() {
         move |stored: &mut serde_json::Value| {
             let member = stored["members"].as_object().unwrap().values().next().unwrap().clone();
             let waits = serde_json::json!({
-                "role": "member", "invite": member["head"]["hash"], "asked_seq": 1, "asked_at": START
+                "role": "member", "invite": member["head"]["hash"], "by": somebody(0), "asked_seq": 1, "asked_at": START
             });
             for n in 4..members {
                 stored["members"].as_object_mut().unwrap().insert(somebody(n), member.clone());

@@ -85,7 +85,7 @@ pub enum TeamEvent {
         /// Whom.
         user: UserId,
     },
-    /// The author removes a member, or refuses somebody who has asked to join.
+    /// The author removes a member, refuses somebody who has asked to join, or bars somebody who has left.
     #[serde(rename = "member.removed")]
     MemberRemoved {
         /// Whom.

@@ -61,6 +61,8 @@ pub struct Pending {
     pub role: Role,
     /// That invitation.
     pub invite: InviteId,
+    /// Who made it.
+    pub by: UserId,
     /// Position of their `member.joined`.
     pub asked_seq: u64,
     /// When that was received.
@@ -427,13 +429,13 @@ impl TeamState {
         let gone = || Refusal::new(Code::Gone, INVITE_GONE);
         let open = self.invites.get_mut(&invite).ok_or_else(gone)?;
         open.uses_left = open.uses_left.checked_sub(1).ok_or_else(gone)?;
-        let role = open.role;
+        let (role, by) = (open.role, open.by);
         if open.uses_left == 0 {
             self.invites.remove(&invite);
         }
         self.everyone.insert(said.user);
         if self.policy.joining == Joining::Confirmation {
-            let pending = Pending { role, invite, asked_seq: said.seq, asked_at: received_at };
+            let pending = Pending { role, invite, by, asked_seq: said.seq, asked_at: received_at };
             self.pending.insert(said.user, pending);
             return Ok(false);
         }
@@ -460,7 +462,7 @@ impl TeamState {
         self.members.insert(user, member);
     }
 
-    /// Whether the user was a member; otherwise they were pending.
+    /// Whether the user was a member; otherwise they were pending, or had left.
     fn remove(&mut self, said: &TeamEntry, user: UserId) -> Result<bool> {
         let author = self.require(said.user, Role::Admin)?;
         if said.user == user {
@@ -470,7 +472,17 @@ impl TeamState {
             self.bar(user, Some(pending.invite), said.seq);
             return Ok(false);
         }
-        let member = self.members.get(&user).ok_or_else(no_member)?;
+        let Some(member) = self.members.get(&user) else {
+            // Whoever left before they could be removed.
+            if !self.everyone.contains(&user) {
+                return Err(no_member());
+            }
+            if self.barred.contains_key(&user) {
+                return Err(Refusal::new(Code::Conflict, "the user is not a member, and is barred already"));
+            }
+            self.bar(user, None, said.seq);
+            return Ok(false);
+        };
         if author < Role::Owner && member.role > Role::Member {
             return Err(Refusal::forbidden("only an owner removes owners and admins"));
         }
@@ -485,10 +497,11 @@ impl TeamState {
         if self.pending.remove(&user).is_some() {
             return Ok(());
         }
+        let invite = self.members.get(&user).and_then(|member| member.invite);
         self.part_with(user);
         self.member_left = true;
-        // Nobody stays invited by somebody who could not invite any more.
-        self.invites.retain(|_, invite| invite.by != user);
+        // Nobody stays invited by somebody who could not invite any more, nor comes back by what they came in by.
+        self.close(user, invite);
         self.keep_an_owner()
     }
 
@@ -512,11 +525,16 @@ impl TeamState {
         self.keep_an_owner()
     }
 
-    /// Closes the invitations that a user made or came in by, and lets them in again only by a later one that names them:
-    /// whoever has lost a right does not get it back with what they had prepared.
+    /// Closes the invitations that a user made or came in by, with whoever waits by one that they made, and lets them in again
+    /// only by a later one that names them: whoever has lost a right does not get it back with what they had prepared.
     fn bar(&mut self, user: UserId, came_in_by: Option<InviteId>, seq: u64) {
-        self.invites.retain(|id, invite| invite.by != user && Some(*id) != came_in_by);
+        self.close(user, came_in_by);
+        self.pending.retain(|_, pending| pending.by != user);
         self.barred.insert(user, seq);
+    }
+
+    fn close(&mut self, user: UserId, came_in_by: Option<InviteId>) {
+        self.invites.retain(|id, invite| invite.by != user && Some(*id) != came_in_by);
     }
 
     fn rotate(&mut self, rotation: &Rotation, seq: u64, received_at: Time, directory: &impl Directory) -> Result<()> {
