@@ -19,7 +19,7 @@ let world;
 before(async () => {
   world = await startWorld([
     "ada", "begins", "races", "resends", "revokes", "restarts", "pages", "prekeys", "rows", "founds", "names", "renamed", "two-logs", "other", "full",
-    "padded", "erases", "objects", "rejoins", "two-devices", "friend", "friend-2", "friend-3",
+    "padded", "erases", "objects", "rejoins", "two-devices", "friend", "friend-2", "friend-3", "friend-4", "signed-out",
   ]);
 });
 after(() => world?.dispose());
@@ -407,6 +407,23 @@ describe("erasing a former user", () => {
       assert.ok((await former.api.events()).events.some((event) => event.type === type), type);
     }
     await former.createTeam("Still here");
+  });
+
+  it("is objected to also by a device whose session has ended", async () => {
+    const former = await world.signIn("signed-out");
+    const present = await secondDevice("signed-out");
+    const stranger = await world.signIn("friend-4");
+    await present.startOver();
+    const asked = await present.api.askErasure(former.user);
+    for (const client of [former, stranger]) {
+      await client.api.endSession();
+      client.api.accessToken = null;
+      await assertRefused(UNAUTHENTICATED, () => client.api.me());
+    }
+    await assertRefused({ status: 404, code: "not-found" }, () => stranger.api.withdrawErasure(former.user));
+    assert.deepEqual((await present.api.me()).erasures, [asked]);
+    await former.api.withdrawErasure(former.user);
+    assert.deepEqual((await present.api.me()).erasures, []);
   });
 });
 

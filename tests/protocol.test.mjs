@@ -1066,13 +1066,41 @@ describe("what removal closes", () => {
     await refuses("forbidden", async () => team.join(member, await team.invite(owner)));
   });
 
-  it("leaves open what others made when somebody leaves, and closes what the leaver made", async () => {
-    const { team, owner, admin } = await makeTeam();
+  it("is closed as well when somebody leaves, who may come back by what others made", async () => {
+    const [owner, admin] = await people();
+    const team = await Team.make(owner);
+    const entrance = await team.invite(owner, { role: "admin", uses: 5 });
+    await team.join(admin, entrance);
+    await team.rotate(admin);
     const [theirs, owners] = [await team.invite(admin), await team.invite(owner, { uses: 2 })];
     await team.append(admin, { type: "member.left" });
-    assert.deepEqual([theirs, owners].map((invite) => isOpen(team, invite)), [false, true]);
+    assert.deepEqual([entrance, theirs, owners].map((invite) => isOpen(team, invite)), [false, false, true]);
     await team.rotate(owner);
     await team.join(admin, owners);
+  });
+
+  it("ends the waiting of those who were invited by the person", async () => {
+    const { team, owner, admin } = await makeTeam();
+    const [first, second] = [await Person.make(), await Person.make()];
+    await team.append(owner, { type: "policy.changed", policy: CONFIRMATION });
+    await team.join(first, await team.invite(admin));
+    await team.join(second, await team.invite(owner));
+    await team.append(owner, { type: "role.changed", user: admin.user, role: "member" });
+    assert.deepEqual([...team.log.pending.keys()], [second.user]);
+    await refuses("not-found", () => team.append(owner, { type: "member.confirmed", user: first.user }));
+  });
+
+  it("can be barred to somebody who left, once", async () => {
+    const { team, owner, admin, member } = await makeTeam();
+    const invitation = await team.invite(owner);
+    await team.append(member, { type: "member.left" });
+    await team.rotate(owner);
+    await refuses("not-found", () => team.append(admin, { type: "member.removed", user: HASH }));
+    await team.append(admin, { type: "member.removed", user: member.user });
+    team.log.requireSettled();
+    await refuses("conflict", () => team.append(owner, { type: "member.removed", user: member.user }));
+    await refuses("forbidden", () => team.join(member, invitation));
+    assert.ok(isOpen(team, invitation));
   });
 });
 
@@ -1097,6 +1125,10 @@ describe("people's names", () => {
     assert.deepEqual(doubts(one, { [a]: "ada", [b]: "Ada", [c]: "grace" }), [["ada", "shared"], ["Ada", "shared"], ["grace", null]]);
     assert.deepEqual(doubts(one, { [a]: null, [c]: "grace" }), [["ada", "unopened"], ["grace", null]]);
     assert.deepEqual(doubts(client(), { [a]: null }), [[null, "unopened"]]);
+    const other = client();
+    assert.deepEqual(doubts(other, { [a]: "ada" }), [["ada", null]]);
+    assert.deepEqual(doubts(other, { [b]: "ADA" }), [["ADA", "shared"]], "another was known by it before, in another team");
+    assert.deepEqual(doubts(other, { [a]: "ada" }), [["ada", null]]);
     assert.throws(() => one.userCalled(viewOf({ [a]: "ada", [b]: "Ada" }), "ada"), { code: "forbidden" });
     assert.throws(() => one.userCalled(viewOf({ [a]: "ada" }), "linus"), { code: "not-found" });
   });

@@ -115,6 +115,7 @@ export class Api {
   exportAccount = () => this.json("export", "GET", "/v1/me/export", undefined, {}, EXPORT_BYTES);
   deleteAccount = () => this.json(null, "DELETE", "/v1/me");
   askErasure = (user) => this.json("erasure", "POST", "/v1/me/erasures", { user });
+  /** Without an access token the device is known by its proof. */
   withdrawErasure = (user) => this.json(null, "DELETE", `/v1/me/erasures/${user}`);
   replacePrekey = (prekey) => this.json(null, "PUT", "/v1/me/prekey", { prekey });
   createTeam = (commit) => this.json("committed", "POST", "/v1/teams", commit);

@@ -23,8 +23,6 @@ export class TeamLog {
   pending = new Map();
   /** By id: `{ id, key, role, exp, uses, used, closed, by, user, seq }`. */
   invites = new Map();
-  /** The user-log `seq` that a rotation named last for somebody who was a member once, by user. */
-  former = new Map();
   /** The `seq` of the entry that barred somebody last, by user. */
   barred = new Map();
   /** The user-log head that a rotation named last, by user; also of those who are in the team no more. */
@@ -56,7 +54,6 @@ export class TeamLog {
       invites: new Map(this.invites),
       barred: new Map(this.barred),
       named: new Map(this.named),
-      former: new Map(this.former),
       everyone: new Set(this.everyone),
       past: [...this.past],
     });
@@ -101,8 +98,7 @@ export class TeamLog {
     const log = entry.directory.get(user);
     require(log?.speaksAt(entry.kid, entry.receivedAt), "forbidden", "the device does not speak for the author");
     const device = log.devices.get(entry.kid);
-    const named = member?.named?.seq ?? this.former.get(user) ?? -1;
-    const wasRevoked = device.revoked !== null && device.revoked <= named;
+    const wasRevoked = device.revoked !== null && device.revoked <= (this.named.get(user)?.seq ?? -1);
     require(!wasRevoked, "forbidden", "a revoked device");
     await verify(entry, device.jwk);
   }
@@ -193,13 +189,6 @@ export class TeamLog {
     this.due = device;
   }
 
-  /** Takes somebody out who was a member. */
-  drop(user) {
-    const { named } = this.roster.get(user);
-    if (named !== null) this.former.set(user, Math.max(named.seq, this.former.get(user) ?? 0));
-    this.roster.delete(user);
-  }
-
   requireRole(entry, least) {
     const { role } = this.roster.get(entry.payload.user);
     require(rank(role) >= rank(least), "forbidden", `${entry.payload.event.type} is not for the role ${role}`);
@@ -274,27 +263,26 @@ const EVENTS = {
     require(user !== entry.payload.user, "invalid-request", "nobody removes themselves");
     const waiting = log.pending.get(user);
     const member = log.roster.get(user);
-    require(log.everyone.has(user), "not-found", "never in the team");
     if (waiting !== undefined) {
       log.pending.delete(user);
-    } else if (member === undefined) {
-      // Whoever left before they could be removed.
-      require(!log.barred.has(user), "conflict", "barred already");
-    } else {
+    } else if (member !== undefined) {
       // So the last owner stays: only an owner removes owners, and nobody themselves.
       require(own === "owner" || member.role === "member", "forbidden", "an admin removes plain members only");
-      log.drop(user);
+      log.roster.delete(user);
       log.due = entry.kid;
+    } else {
+      require(log.everyone.has(user), "not-found", "not a member, and never was");
+      require(!log.barred.has(user), "conflict", "barred already");
     }
     log.bar(waiting ?? member ?? { user }, entry.payload.seq);
   },
 
   "member.left"(log, entry) {
     const { user } = entry.payload;
-    require(!log.isLastOwner(user), "conflict", "the last owner stays");
     if (log.pending.delete(user)) return;
+    require(!log.isLastOwner(user), "conflict", "the last owner stays");
     log.closeFor(log.roster.get(user));
-    log.drop(user);
+    log.roster.delete(user);
     log.left = true;
   },
 
@@ -326,7 +314,7 @@ const EVENTS = {
     const named = members.map((user, index) => {
       const seq = seqs[index];
       const { entries } = directory.get(user);
-      const before = log.roster.get(user).named?.seq ?? log.former.get(user) ?? 0;
+      const before = log.named.get(user)?.seq ?? 0;
       require(seq < entries.length, "coverage-mismatch", "a head that is not in the user's log");
       require(seq >= before, "coverage-mismatch", "a head that is older than the one named before");
       const wasReplaced = seq + 1 < entries.length && entries[seq + 1].receivedAt < receivedAt - CLOCK_SKEW;
