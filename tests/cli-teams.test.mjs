@@ -252,7 +252,7 @@ describe("joining by confirmation", () => {
     // An admin now: refuses the other, who is barred together with the invitation that both came in by.
     const left = await linus.json("team", "invite", id, "--uses", "3");
     const turned = await linus.json("team", "remove", id, mallory.user);
-    assert.deepEqual(turned, { team: id, removed: known(mallory), closed: [] });
+    assert.deepEqual(turned, { team: id, removed: known(mallory), closed: [], open: [left.invite] });
     assert.ok(!(await mallory.json("team", "list")).teams.some(({ team }) => team === id), "they were never in it");
     await ends(mallory, ["team", "join", left.code], REFUSED, /^error: /);
     assert.deepEqual(await rolesOf(id), ["ada owner", "linus admin", "grace member"]);
@@ -278,7 +278,7 @@ describe("removing", () => {
     const { code, invite } = await ada.json("team", "invite", id, "--uses", "5");
     await mallory.json("team", "join", code);
     const before = await ada.json("share", "-", "--team", id, { input: "before\n" });
-    assert.deepEqual(await ada.json("team", "remove", id, "mallory"), { team: id, removed: known(mallory), closed: [invite] });
+    assert.deepEqual(await ada.json("team", "remove", id, "mallory"), { team: id, removed: known(mallory), closed: [invite], open: [] });
     const { snippet } = await ada.json("share", "-", "--team", id, { input: "after\n" });
 
     await ends(mallory, ["team", "list"], OK, /^note: strict is no longer listed by the service: you were removed, the team was deleted, or the service hides it\. Ask your teammates\. To take it off your list: osmynt team forget strict$/m);

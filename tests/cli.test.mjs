@@ -49,7 +49,7 @@ describe("signing in", () => {
     const me = await ada.json("whoami");
     assert.deepEqual(done, { event: "signed-in", user: me.user, account: me.account, login: "ada", device: me.device });
     const { user, account, device, ...rest } = me;
-    assert.deepEqual(rest, { login: "ada", name: "Ada", device_name: "ada's laptop", active: true, devices: 1, server: service.url, erasures: [] });
+    assert.deepEqual(rest, { login: "ada", service_login: "ada", name: "Ada", device_name: "ada's laptop", active: true, devices: 1, server: service.url, erasures: [] });
     assert.match(account, UUID);
     for (const id of [user, device]) assert.match(id, HASH);
     assert.equal((await ada.run(["whoami"])).out, `ada ("Ada") on ada's laptop, at ${service.url}\nuser ${user}, with 1 active device\n`);

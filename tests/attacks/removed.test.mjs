@@ -103,11 +103,28 @@ describe("somebody who was removed, refused or demoted", () => {
 
   it("who leaves before they are removed does not come back by what they have prepared", async () => {
     await scene();
-    await mallory.join((await owner.invite(team, { role: "admin" })).code);
+    const entry = await owner.invite(team, { role: "admin", uses: 3 });
+    await mallory.join(entry.code);
     const prepared = await mallory.invite(team, { role: "admin", uses: 3 });
+    const spare = await owner.invite(team, { uses: 3 });
     await mallory.leave(team);
-    for (const client of [mallory, eve]) await assert.rejects(() => client.join(prepared.code), refusedWith("gone"));
+    for (const client of [mallory, eve]) {
+      for (const { code } of [entry, prepared]) await assert.rejects(() => client.join(code), refusedWith("gone"));
+    }
+    await other.removeMember(team, mallory.user);
+    await assert.rejects(() => other.removeMember(team, mallory.user), { code: "conflict" });
+    await assert.rejects(() => mallory.join(spare.code), refusedWith("forbidden"));
     await assertOut(mallory);
+  });
+
+  it("takes an accomplice along who waits by an invitation that the removed made", async () => {
+    await scene("confirmation");
+    await mallory.join((await owner.invite(team, { role: "admin" })).code);
+    await owner.confirm(team, mallory.user);
+    await eve.join((await mallory.invite(team, { role: "admin" })).code);
+    await owner.removeMember(team, mallory.user);
+    await assert.rejects(() => owner.confirm(team, eve.user), { code: "not-found" });
+    await assertOut(eve);
   });
 
   it("who was refused asks again by no invitation but one that names them", async () => {
@@ -129,7 +146,7 @@ describe("somebody who was removed, refused or demoted", () => {
     await assert.rejects(() => mallory.api.snippet(team, snippet), refusedWith("not-found"));
     for (const read of [() => mallory.api.envelopes(team, 0), () => mallory.api.snippets(team)]) await assert.rejects(read, refusedWith("not-found"));
     assert.ok((await mallory.api.log(team, 0)).entries.length > 0, "they read what joining needs");
-    await assert.rejects(() => mallory.rotate(team), refusedWith("forbidden"));
+    await assert.rejects(() => mallory.rotate(team), refusedWith("not-found"), "they have not even the team's name");
     await owner.confirm(team, mallory.user);
     assert.deepEqual((await mallory.open(team, await owner.share(team, text))).content, text);
   });
@@ -207,6 +224,21 @@ describe("somebody who has taken over an account at GitHub", () => {
     assert.deepEqual((await victim.api.me()).erasures, []);
     const types = (await victim.api.events()).events.map(({ type }) => type);
     assert.ok(types.includes("erasure-asked") && types.includes("erasure-withdrawn") && types.includes("started-over"));
+  });
+
+  it("neither sees nor ends a session of the victim, who objects without one", async () => {
+    const { sessions } = await victim.api.sessions();
+    const { id } = sessions.find(({ current }) => current);
+    assert.ok(!(await thief.api.sessions()).sessions.some((session) => session.id === id));
+    await assert.rejects(() => thief.api.endSession(id), refusedWith("not-found"));
+    await thief.api.endAllSessions();
+    await victim.api.me();
+    thief = await world.signIn("victim");
+    await thief.startOver();
+    await thief.api.askErasure(victim.user);
+    await victim.api.endSession(id);
+    await victim.api.withdrawErasure(victim.user);
+    assert.deepEqual((await thief.api.me()).erasures, []);
   });
 
   it("cannot ask it of others", async () => {

@@ -334,10 +334,11 @@ fn remove(client: &Client, team: &str, who: &str, out: Output) -> Result<()> {
     let team = client.find_team(Some(team))?;
     let outcome = client.remove_member(team, who)?;
     drop(progress);
-    let value = json!({"team": team.to_string(), "removed": of(&outcome.person), "closed": ids(&outcome.closed)});
+    let value = json!({"team": team.to_string(), "removed": of(&outcome.person), "closed": ids(&outcome.closed), "open": ids(&outcome.open)});
     out.done(&value, |paint| {
         let who = paint.strong(&person(&outcome.person));
-        format!("Removed {who}. What is shared from now on, they cannot open.{}", closed(&outcome.closed, paint))
+        let (closed, open) = (closed(&outcome.closed, paint), open(&outcome.open, paint));
+        format!("Removed {who}. What is shared from now on, they cannot open.{closed}{open}")
     })
 }
 
@@ -367,6 +368,19 @@ fn closed(invites: &[InviteId], paint: Paint) -> String {
     let which: Vec<_> = invites.iter().map(|invite| paint.id(&shortened(invite))).collect();
     let what = counted(invites.len(), "open invitation");
     format!("\nClosed {what} that they made or came in by: {}", which.join(", "))
+}
+
+/// The invitations by which anybody may still come in, as a warning.
+fn open(invites: &[InviteId], paint: Paint) -> String {
+    if invites.is_empty() {
+        return String::new();
+    }
+    let which: Vec<_> = invites.iter().map(|invite| paint.id(&shortened(invite))).collect();
+    let what = counted(invites.len(), "invitation");
+    format!(
+        "\nStill open for anybody who has the code: {what} ({}). If they may know one: osmynt team invite revoke",
+        which.join(", ")
+    )
 }
 
 fn ids(invites: &[InviteId]) -> Vec<String> {
@@ -759,5 +773,7 @@ mod tests {
         assert_eq!(closed(&[], paint), "");
         assert_eq!(closed(&[one], paint), "\nClosed 1 open invitation that they made or came in by: 47DEQpj8");
         assert!(closed(&[one, two], paint).starts_with("\nClosed 2 open invitations"));
+        assert_eq!(open(&[], paint), "");
+        assert!(open(&[one], paint).starts_with("\nStill open for anybody who has the code: 1 invitation (47DEQpj8)."));
     }
 }

@@ -80,7 +80,7 @@ pub struct Profile {
     pub account: AccountId,
     /// The user in whose log this device stands: the hash of that log's first entry. None while it is in none.
     pub user: Option<UserId>,
-    /// The GitHub login, as told by the service.
+    /// The GitHub login that this device's user has signed last; as told by the service while the device is in no log.
     pub login: String,
     /// This device.
     pub device: DeviceId,

@@ -162,6 +162,18 @@ pub struct Outcome {
     pub person: Person,
     /// The invitations that nobody joins by any more.
     pub closed: Vec<InviteId>,
+    /// The invitations by which anybody joins who has the code. A person who knows one comes in by it as another user.
+    pub open: Vec<InviteId>,
+}
+
+impl Outcome {
+    fn of(person: Person, before: &TeamState, after: &TeamState) -> Self {
+        let now = system::now();
+        let open: BTreeSet<InviteId> = after.open_invites(now).map(|(id, _)| id).collect();
+        let closed = before.open_invites(now).map(|(id, _)| id).filter(|id| !open.contains(id)).collect();
+        let for_anybody = after.open_invites(now).filter(|(_, invite)| invite.user.is_none());
+        Self { person, closed, open: for_anybody.map(|(id, _)| id).collect() }
+    }
 }
 
 /// A team of the caller's that was not read.
@@ -377,7 +389,7 @@ impl Client {
         self.expel(team, joiner, false)
     }
 
-    /// Removes a member and rotates, or refuses somebody who waits to be one. Named by user id, whole or its beginning (8
+    /// Removes a member and rotates, refuses somebody who waits to be one, or bars somebody who has left. Named by user id, whole or its beginning (8
     /// characters or more), or by a login of which there is nothing odd to say, with or without `@`.
     pub fn remove_member(&self, team: TeamId, member: &str) -> Result<Outcome> {
         self.expel(team, member, true)
@@ -405,7 +417,7 @@ impl Client {
             Ok(vec![TeamEvent::RoleChanged { user, role }])
         })?;
         let person = person.ok_or_else(|| no_such("member", member))?;
-        Ok(Outcome { person, closed: closed(synced.view.state(), &built.state) })
+        Ok(Outcome::of(person, synced.view.state(), &built.state))
     }
 
     /// Changes what it takes to join.
@@ -529,11 +541,17 @@ impl Client {
             let state = synced.view.state();
             let waiting = state.pending(system::now()).map(|(user, _)| user);
             let all = state.members().keys().copied().filter(|_| members).chain(waiting);
-            let user = person.insert(self.names(synced)?.choose(all, who)?).user;
+            let names = self.names(synced)?;
+            let chosen = match names.choose(all, who) {
+                // Whoever left before they could be removed.
+                Err(Error::NotFound { .. }) if members => names.choose(state.everyone().iter().copied(), who)?,
+                chosen => chosen?,
+            };
+            let user = person.insert(chosen).user;
             Ok((vec![TeamEvent::MemberRemoved { user }], state.members().contains_key(&user)))
         })?;
         let person = person.ok_or_else(|| no_such("member", who))?;
-        Ok(Outcome { person, closed: closed(synced.view.state(), &built.state) })
+        Ok(Outcome::of(person, synced.view.state(), &built.state))
     }
 
     /// The team's name, which whoever rotates must know in order to seal it anew: from the vault, from the profile of any
@@ -613,13 +631,6 @@ fn invites(state: &TeamState, names: &Names<'_>) -> Vec<Invite> {
         user: invite.user,
     };
     state.open_invites(system::now()).map(invite).collect()
-}
-
-/// The invitations that were open before a change and are not after it.
-fn closed(before: &TeamState, after: &TeamState) -> Vec<InviteId> {
-    let now = system::now();
-    let open: BTreeSet<InviteId> = after.open_invites(now).map(|(id, _)| id).collect();
-    before.open_invites(now).map(|(id, _)| id).filter(|id| !open.contains(id)).collect()
 }
 
 fn stand_in(team: TeamId) -> String {

@@ -123,6 +123,24 @@ fn who_waits_is_confirmed_with_a_new_key_or_refused() {
 }
 
 #[test]
+fn whoever_left_first_is_barred_and_is_named_as_they_were_known() {
+    let (ada, ben) = (Human::new(1), Human::new(2));
+    let mut world = found(&ada);
+    let both = [&ada, &ben];
+    let came_by = invite(&mut world, &ada, 5, &[&ada]);
+    join(&mut world, &ben, &came_by, true, &both);
+    let spare = invite(&mut world, &ada, 5, &both);
+    world.commit(&ben, vec![TeamEvent::MemberLeft {}], false, &both);
+    let stage = Stage::new("joining-left", &both, &[&world]);
+    let client = stage.client();
+    let barred = client.remove_member(world.team, &ben.user.to_string()).unwrap();
+    assert_eq!((barred.person.user, barred.closed), (ben.user, vec![]));
+    assert_eq!(barred.open, [InviteId(spare.kid())], "leaving has closed the other");
+    let again = client.remove_member(world.team, &ben.user.to_string()).unwrap_err();
+    assert!(matches!(&again, Error::Refused { code: osmynt_core::Code::Conflict, .. }), "{again:?}");
+}
+
+#[test]
 fn removing_somebody_closes_what_they_could_come_back_by_and_says_so() {
     let (ada, ben) = (Human::new(1), Human::new(2));
     let mut world = found(&ada);
@@ -138,7 +156,9 @@ fn removing_somebody_closes_what_they_could_come_back_by_and_says_so() {
     assert_eq!(other.invite.by.user, ada.user);
     assert_eq!(client.invites(world.team).unwrap().len(), 3);
 
-    let mut closed = client.remove_member(world.team, "human-2").unwrap().closed;
+    let removed = client.remove_member(world.team, "human-2").unwrap();
+    assert_eq!(removed.open, [other.invite.id], "by which Ben may come as another user");
+    let mut closed = removed.closed;
     closed.sort_unstable();
     let mut expected = [InviteId(came_by.kid()), InviteId(made.kid())];
     expected.sort_unstable();

@@ -104,6 +104,21 @@ fn another_snippet_under_an_id_that_was_seen_is_caught() {
 }
 
 #[test]
+fn a_file_takes_no_id_away_from_a_snippet_of_the_service() {
+    let (ada, ben, world, stage) = stage("snippets-file");
+    let client = stage.client();
+    let (id, file) = share(&world, &ben, &[&ada, &ben], snippet_id(1));
+    client.mark_seen(&client.open_file(&file).unwrap()).unwrap();
+    assert!(client.open_file(&file).unwrap().snippet.known);
+    let (_, bytes) = share(&world, &ada, &[&ada, &ben], id);
+    stage.shown().take(&world, (id, bytes));
+    assert!(!client.open_snippet(world.team, id).unwrap().snippet.known, "what was seen was the file");
+    let listing = client.list(world.team, 10).unwrap();
+    assert_eq!((listing.snippets.len(), listing.rejected.len()), (1, 0));
+    assert_eq!(client.open_file(&file).unwrap_err().class(), Class::Tampered);
+}
+
+#[test]
 fn what_does_not_verify_is_found_by_nobody() {
     let (ada, ben, world, stage) = stage("snippets-forged");
     let eve = Human::new(3);
