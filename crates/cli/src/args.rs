@@ -376,7 +376,9 @@ Example:
     /// Remove somebody, or turn away somebody who asks to join
     #[command(after_help = "\
 What is shared from now on they cannot open. The open invitations that they made or came in by are
-closed, and only one that is made for them (--for) lets them in again.
+closed, and only one that is made for them (--for) lets them in again. Other open invitations that
+anybody may use are named: revoke those that they may know. Somebody who has left can be removed as
+well, so that they do not come back.
 
 Example:
   osmynt team remove backend mallory")]
