@@ -1090,7 +1090,7 @@ describe("what removal closes", () => {
     await refuses("not-found", () => team.append(owner, { type: "member.confirmed", user: first.user }));
   });
 
-  it("can be barred to somebody who left, once", async () => {
+  it("can be barred to somebody who left, also once more", async () => {
     const { team, owner, admin, member } = await makeTeam();
     const invitation = await team.invite(owner);
     await team.append(member, { type: "member.left" });
@@ -1098,8 +1098,10 @@ describe("what removal closes", () => {
     await refuses("not-found", () => team.append(admin, { type: "member.removed", user: HASH }));
     await team.append(admin, { type: "member.removed", user: member.user });
     team.log.requireSettled();
-    await refuses("conflict", () => team.append(owner, { type: "member.removed", user: member.user }));
     await refuses("forbidden", () => team.join(member, invitation));
+    const theirs = await team.invite(owner, { user: member.user });
+    await team.append(owner, { type: "member.removed", user: member.user });
+    await refuses("forbidden", () => team.join(member, theirs));
     assert.ok(isOpen(team, invitation));
   });
 });

@@ -272,7 +272,6 @@ const EVENTS = {
       log.due = entry.kid;
     } else {
       require(log.everyone.has(user), "not-found", "not a member, and never was");
-      require(!log.barred.has(user), "conflict", "barred already");
     }
     log.bar(waiting ?? member ?? { user }, entry.payload.seq);
   },

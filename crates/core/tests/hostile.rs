@@ -99,7 +99,6 @@ impl Ledger {
                             invite
                         }
                         None if !self.everyone.contains(user) => return Err("there is nobody to remove"),
-                        None if self.barred.contains_key(user) => return Err("who is out is barred already"),
                         None => None,
                     },
                 };
@@ -236,7 +235,7 @@ struct Attempt {
     revoked: Option<usize>,
     /// Whether a rotation comes along; as an honest client would have it, if none.
     rotates: Option<bool>,
-    /// How many entries of every user log the rotation leaves out.
+    /// How many entries at the end of the author's user log the rotation leaves out.
     back: u64,
 }
 
@@ -292,6 +291,7 @@ fn comings_and_goings() -> impl Strategy<Value = Act> {
         Just(Act::Rotate { by: 0 }),
         Just(Act::Leave { who: 2 }),
         Just(Act::Invite { by: 0, role: Role::Admin, uses: 2, named: None }),
+        Just(Act::Wait { seconds: 700 }),
     ]
 }
 
@@ -401,6 +401,9 @@ impl Scene {
         if from.is_empty() {
             from.clone_from(&self.team.ids);
         }
+        if attempt.revoked.is_some() && from.iter().any(|user| !self.team.person(*user).lost.is_empty()) {
+            from.retain(|user| !self.team.person(*user).lost.is_empty());
+        }
         let author = from[attempt.who as usize % from.len()];
         let person = self.team.person(author);
         let lost = attempt.revoked.and_then(|n| person.lost.iter().rev().nth(n % person.lost.len().max(1)));
@@ -466,7 +469,7 @@ impl Scene {
         let mut result = Ok(());
         for (attempt, when) in attempts {
             let (author, device) = self.actor(attempt, &ledger);
-            let known = self.team.person(author).log.device(&device.device()).unwrap();
+            let known = *self.team.person(author).log.device(&device.device()).unwrap();
             let received_at = match when {
                 When::WithTheHead => self.team.state().received_at(),
                 When::AsEarlyAsTheClientTakesIt => Time(self.read_at.0 - CLOCK_SKEW),
@@ -480,7 +483,12 @@ impl Scene {
             if window.check(received_at).is_err() {
                 continue;
             }
-            result = self.follow(&mut ledger, author, &device, events, rotate.then_some(attempt.back));
+            let taken = self.follow(&mut ledger, author, &device, events, rotate.then_some(attempt.back));
+            let long_before = known.revoked.is_some_and(|revoked| revoked.at.plus(2 * CLOCK_SKEW) < self.read_at);
+            result = match taken {
+                Ok(true) if long_before => Err("the device was revoked long before the client last read"),
+                taken => taken.map(|_| ()),
+            };
             if result.is_err() {
                 break;
             }
@@ -489,6 +497,7 @@ impl Scene {
         result
     }
 
+    /// Whether the client takes it.
     fn follow(
         &mut self,
         ledger: &mut Ledger,
@@ -496,7 +505,7 @@ impl Scene {
         device: &Key,
         mut events: Vec<TeamEvent>,
         rotate: Option<u64>,
-    ) -> Result<(), &'static str> {
+    ) -> Result<bool, &'static str> {
         let team = &mut self.team;
         if let Some(back) = rotate {
             let (rotation, _) = greedy(team, &events, author, back);
@@ -505,19 +514,19 @@ impl Scene {
         let entries = chained(team.state.as_ref(), device, author, events, team.now);
         let mut state = team.state.clone();
         for jws in &entries {
-            let Ok(after) = follow(state.as_ref(), jws, team.now, &Then(&team.world)) else { return Ok(()) };
+            let Ok(after) = follow(state.as_ref(), jws, team.now, &Then(&team.world)) else { return Ok(false) };
             state = Some(after);
         }
         let state = state.unwrap();
-        if state.settled().is_err() {
-            return Ok(());
+        if entries.is_empty() || state.settled().is_err() {
+            return Ok(false);
         }
         for jws in &entries {
             ledger.write(jws, team.now, &state, &team.world)?;
         }
         ledger.agrees(&state)?;
         team.state = Some(state);
-        Ok(())
+        Ok(true)
     }
 }
 

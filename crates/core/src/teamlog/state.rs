@@ -477,9 +477,6 @@ impl TeamState {
             if !self.everyone.contains(&user) {
                 return Err(no_member());
             }
-            if self.barred.contains_key(&user) {
-                return Err(Refusal::new(Code::Conflict, "the user is not a member, and is barred already"));
-            }
             self.bar(user, None, said.seq);
             return Ok(false);
         };

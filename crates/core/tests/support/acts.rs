@@ -114,7 +114,11 @@ pub fn events(team: &mut Team, act: &Act) -> Option<(UserId, Vec<TeamEvent>, boo
             let event = team.joined(person(team, who), &invitation(team, n));
             (who, event, team.state().policy().joining == Joining::Invitation)
         }
-        Act::Confirm { by, who } => (by, TeamEvent::MemberConfirmed { user: person(team, who) }, true),
+        Act::Confirm { by, who } => {
+            let waiting: Vec<UserId> = team.state().pending(team.object_time()).map(|(user, _)| user).collect();
+            let user = waiting.get(who as usize % waiting.len().max(1)).copied();
+            (by, TeamEvent::MemberConfirmed { user: user.unwrap_or_else(|| person(team, who)) }, true)
+        }
         Act::Remove { by, who } => {
             let user = person(team, who);
             (by, TeamEvent::MemberRemoved { user }, team.state().members().contains_key(&user))

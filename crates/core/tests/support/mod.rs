@@ -329,8 +329,8 @@ pub fn chained(
     entries
 }
 
-/// The rotation that a client makes after some events, and its envelopes. An honest client goes `back` 0 entries in the
-/// user logs.
+/// The rotation that a client makes after some events, and its envelopes. An honest client leaves out 0 entries at the end
+/// of its own user's log.
 pub fn rotation(
     world: &World,
     state: Option<&TeamState>,
@@ -354,7 +354,8 @@ pub fn rotation(
     let (mut heads, mut devices) = (Vec::new(), Vec::new());
     for user in members {
         let log = &world.people[&user].log;
-        let seq = log.head().unwrap().seq.saturating_sub(back);
+        let left_out = if user == author { back } else { 0 };
+        let seq = log.head().unwrap().seq.saturating_sub(left_out);
         let snapshot = log.at(seq).unwrap();
         heads.push((user, Head { seq, hash: snapshot.hash }));
         devices.extend(snapshot.devices.into_iter().map(|device| (user, device)));
