@@ -251,7 +251,7 @@ describe("applying what is new here", () => {
     assert.deepEqual([code, out], [REFUSED, ""]);
     assert.equal(
       err,
-      `error: what @mallory (${mallory.user.slice(0, 8)}…) shared, "Take first.txt" (${id}) is not applied: nothing by its author was ever shown here before\n` +
+      `error: what @mallory (${mallory.user.slice(0, 8)}…) shared, "Take first.txt" (${id}), is not applied: nothing by its author was ever shown here before\n` +
         `Look at it: osmynt open ${id}\nTo apply it without being asked, use --yes.\n`,
     );
     assert.ok(!created("first.txt"));
@@ -308,7 +308,7 @@ describe("applying what is new here", () => {
     writeFileSync(join(grace.folder, "saved.osmynt"), await mallory.api.snippet(team, snippet));
     const { code, err } = await grace.run(["apply", join(grace.folder, "saved.osmynt")], { cwd: hers });
     assert.equal(code, REFUSED);
-    assert.match(err, new RegExp(`\\(${id}\\) is not applied: this snippet was never shown here before`));
+    assert.match(err, new RegExp(`\\(${id}\\), is not applied: this snippet was never shown here before`));
     assert.ok(!created("saved.txt"));
   });
 

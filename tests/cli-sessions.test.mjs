@@ -57,7 +57,7 @@ let service, ada, grace;
 const folders = [];
 
 before(async () => {
-  const more = ["dora", "edsger", "fran", "katherine", "mary", "barbara"].map((login, index) => person(2001 + index, login, login));
+  const more = ["dora", "edsger", "fran", "katherine", "mary", "barbara", "alonzo"].map((login, index) => person(2001 + index, login, login));
   service = await startService({ entry: ENTRY, people: [person(1001, "ada", "Ada"), person(1002, "grace", "Grace"), person(1003, "linus", "Linus"), ...more] });
   [ada, grace] = [await signedIn("ada"), await signedIn("grace")];
 });
@@ -299,6 +299,44 @@ describe("the account", () => {
     const few = await grace.run(["account", "events", "--limit", "1"]);
     assert.equal(few.out.trim().split("\n").length, 1);
     assert.match(few.err, /there are more/);
+  });
+
+  test("a login that changed at GitHub is signed anew by the person alone, and teammates accept it", async () => {
+    const old = await signedIn("alonzo");
+    const { team } = await ada.json("team", "new", "renamed");
+    await old.json("team", "join", (await ada.json("team", "invite", team)).code);
+    const { user } = await old.json("whoami");
+    const known = { user, login: "alonzo", doubt: null, login_before: null };
+    const shown = async () => (await ada.json("team", "show", team)).members.map(({ role, devices, me, ...person }) => person).find((person) => person.user === user);
+    assert.deepEqual(await shown(), known);
+
+    service.github.people.find(({ login }) => login === "alonzo").login = "church";
+    old.login = "church";
+    const again = await old.signIn(service);
+    assert.equal(again.code, OK, again.err);
+    assert.match((await old.run(["whoami"])).err, /^note: the service says that GitHub calls you "church" now, and you have signed "alonzo"\. If you have changed your login at GitHub: osmynt account sign-name\./m);
+    const me = await old.json("whoami");
+    assert.deepEqual([me.login, me.service_login], ["alonzo", "church"]);
+    assert.deepEqual(await shown(), known, "signing in has signed nothing");
+
+    const unasked = await old.run(["account", "sign-name"]);
+    assert.equal(unasked.code, USAGE);
+    assert.match(unasked.err, /--yes/);
+    const no = await old.see(["account", "sign-name"], { answer: "alonzo", env: { NO_COLOR: "1" } });
+    assert.equal(no.code, REFUSED, no.out);
+    assert.match(no.out, /This signs that GitHub calls you "church", as the service says\. Until now you have signed "alonzo"\.[^]*To sign it, type that login, church: /);
+    assert.deepEqual(await shown(), known);
+    const yes = await old.see(["account", "sign-name"], { answer: "church" });
+    assert.equal(yes.code, OK, yes.out);
+    assert.deepEqual(await old.json("account", "sign-name", "--yes"), { login: "church", before: "church", signed: false });
+    assert.equal((await old.run(["whoami"])).err, "");
+
+    assert.deepEqual(await shown(), { user, login: "church", doubt: "changed", login_before: "alonzo" });
+    assert.equal((await ada.run(["team", "role", team, "church", "admin"])).code, USAGE);
+    const accepted = await ada.run(["team", "accept-name", team, user.slice(0, 8)]);
+    assert.deepEqual([accepted.code, accepted.out], [OK, `User ${user} is known here as church from now on.\n`]);
+    assert.deepEqual(await shown(), { ...known, login: "church" });
+    assert.equal((await ada.json("team", "role", team, "church", "admin")).member.user, user);
   });
 
   test("an export is the service's document, for its owner's eyes, and overwrites nothing", async () => {

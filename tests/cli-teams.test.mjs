@@ -309,7 +309,7 @@ describe("removing", () => {
     await ada.json("team", "role", id, "grace", "admin");
     const again = await grace.json("team", "invite", id);
     const { out } = await ada.run(["team", "remove", id, "grace"]);
-    assert.equal(out, `Removed grace. What is shared from now on, they cannot open.\nClosed 1 open invitation that they made or came in by: ${again.invite.slice(0, 8)}\n`);
+    assert.equal(out, `Removed grace. What is shared from now on, they cannot open.\nClosed 1 open invitation that they made or came in by: ${again.invite.slice(0, 8)}\nStill open for anybody who has the code: 1 invitation (${own.invite.slice(0, 8)}). If they may know one: osmynt team invite revoke\n`);
     await ends(linus, ["team", "join", again.code], REFUSED, /^error: /);
     await grace.json("team", "forget", id);
   });

@@ -131,6 +131,18 @@ describe("whoever was removed, refused or demoted", () => {
     inTeam = await makeTeam(owner, "Barred", { admin });
     await remember();
   });
+  /** Another user, in no team. */
+  const newcomer = async (login) => {
+    const client = await world.signIn(login);
+    await client.startOver();
+    await remember();
+    return client;
+  };
+  /** The commit of somebody who asks to be confirmed. */
+  const askWith = async (client, key) => {
+    const { entries } = await joinCommit(client, key, { inTeam });
+    return postCommit(client, { entries: entries.slice(0, 1), envelopes: [] }, inTeam);
+  };
   const joinWith = async (client, key) => postCommit(client, await joinCommit(client, key, { inTeam }), inTeam);
   const invitation = (options) => openInvitation({ ...options, inTeam });
   /** Commits events without a rotation by the owner. */
@@ -170,31 +182,43 @@ describe("whoever was removed, refused or demoted", () => {
     await assertRefused("forbidden", await joinWith(first, open));
   });
 
-  it("is not barred by leaving, but what they had made is closed", async () => {
+  it("is not barred by leaving, but what they had made and what they came in by is closed", async () => {
     const { second } = people;
-    const comer = await world.signIn("stranger");
-    await comer.startOver();
-    await remember();
-    const key = await invitation({ role: "admin", uses: 2 });
+    const comer = await newcomer("stranger");
+    const key = await invitation({ role: "admin", uses: 3 });
     await assertAccepted(await joinWith(comer, key));
     const made = await invitation({ by: comer, uses: 5 });
     await comer.leave(inTeam);
     await owner.rotate(inTeam);
     await remember();
-    await assertRefused("gone", await joinWith(comer, made));
-    await assertRefused("gone", await joinWith(second, made));
-    await assertAccepted(await joinWith(comer, key));
+    for (const each of [comer, second]) {
+      for (const closed of [made, key]) await assertRefused("gone", await joinWith(each, closed));
+    }
+    await assertAccepted(await joinWith(comer, await invitation()));
+  });
+
+  it("left before they could be removed: the same, once somebody removes them all the same", async () => {
+    const comer = await newcomer("stranger");
+    await assertAccepted(await joinWith(comer, await invitation()));
+    await comer.leave(inTeam);
+    await owner.rotate(inTeam);
+    await remember();
+    const open = await invitation({ uses: 5 });
+    const removal = { type: "member.removed", user: comer.user };
+    await assertAccepted(await ownerCommits(removal));
+    await assertRefused("forbidden", await joinWith(comer, open));
+    // Barred again, they do not come in by what was made for them in between.
+    const between = await invitation({ user: comer.user });
+    await assertAccepted(await ownerCommits(removal));
+    await assertRefused("forbidden", await joinWith(comer, between));
+    await assertAccepted(await joinWith(comer, await invitation({ user: comer.user })));
   });
 
   it("was not let in while they waited: the same", async () => {
-    const comer = await world.signIn("loner");
-    await comer.startOver();
+    const comer = await newcomer("loner");
     await owner.changePolicy(inTeam, { joining: "confirmation" });
     await remember();
-    const ask = async (key) => {
-      const { entries } = await joinCommit(comer, key, { inTeam });
-      return postCommit(comer, { entries: entries.slice(0, 1), envelopes: [] }, inTeam);
-    };
+    const ask = (key) => askWith(comer, key);
     const [key, other] = [await invitation({ uses: 5 }), await invitation({ uses: 5 })];
     // A rotation does not make them a member, whether or not it is for them as well.
     await assertRefused("coverage-mismatch", await joinWith(comer, key));
@@ -209,8 +233,24 @@ describe("whoever was removed, refused or demoted", () => {
     await assertRefused("gone", await ask(key));
     await assertRefused("forbidden", await ask(other));
     await assertAccepted(await ask(await invitation({ user: comer.user })));
+  });
+
+  it("takes with them whoever waits by an invitation of theirs", async () => {
     await owner.changePolicy(inTeam, { joining: "invitation" });
     await remember();
+    const [maker, comer, other] = [await newcomer("stranger"), await newcomer("loner"), await newcomer("loner")];
+    await assertAccepted(await joinWith(maker, await invitation({ user: maker.user, role: "admin" })));
+    await owner.changePolicy(inTeam, { joining: "confirmation" });
+    await remember();
+    await assertAccepted(await askWith(comer, await invitation({ by: maker })));
+    await assertAccepted(await askWith(other, await invitation()));
+    await assertAccepted(await ownerCommits({ type: "role.changed", user: maker.user, role: "member" }));
+    const isPending = async ({ user }) => (await view(owner, inTeam)).log.pending.has(user);
+    assert.deepEqual([await isPending(comer), await isPending(other)], [false, true]);
+    await assertRefused("not-found", await ownerCommits({ type: "member.confirmed", user: comer.user }));
+    await assertRefused("not-found", get(comer, `/v1/teams/${inTeam}/log`));
+    // They are not barred themselves.
+    await assertAccepted(await askWith(comer, await invitation()));
   });
 });
 

@@ -258,7 +258,7 @@ async function commitWith(author, id, event) {
   const draft = log.draft();
   if (event?.type === "member.removed") draft.roster.delete(event.user);
   if (event?.type === "member.confirmed" && directory.has(event.user)) draft.join({ user: event.user, role: "member" }, author.device.id);
-  const rotates = event === null || draft.roster.size !== log.roster.size || (event.type === "member.removed" && !log.pending.has(event.user));
+  const rotates = event === null || draft.roster.size !== log.roster.size;
   const rotation = rotates ? await author.buildRotation(draft, directory, prekeys, "x") : null;
   const events = [event, rotation?.event].filter((each) => each);
   return postCommit(author, { entries: await chain(author, log, events), envelopes: rotation?.envelopes ?? [] }, id);

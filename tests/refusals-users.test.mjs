@@ -9,8 +9,8 @@ import { sign } from "./client/statements.mjs";
 import { nameCommitment, newOpening, UserLog } from "./client/userlog.mjs";
 import { beforeFounding } from "./support/handshake.mjs";
 import {
-  NO_HASH, anId, assertAccepted, assertRefused, hashOfStatement, loner, member, now, owner, pending, post, postLog, put, refuses, remember, remove, setUp,
-  signAny, stranger, tearDown, unchanged, world,
+  NO_HASH, anId, assertAccepted, assertRefused, hashOfStatement, loner, member, now, owner, pending, post, postLog, put, refuses, remember, remove, sendSlowly,
+  setUp, signAny, stranger, tearDown, unchanged, world,
 } from "./support/refusals.mjs";
 
 /** Somebody whose account has no user yet. */
@@ -114,6 +114,16 @@ describe("POST /v1/me/log", () => {
       assert.deepEqual(await (await assertAccepted(postLog(loner, { entries: [jws], prekeys: again }))).json(), answer);
     }
     assert.deepEqual(unchanged, before, "sending it again changed something");
+  });
+
+  it("receives what it takes when the body has arrived, however slow that is", async () => {
+    const name = newOpening(loner.account);
+    const started = now();
+    const answer = await sendSlowly(await append(await named(name), { names: [name] }), 3000);
+    assert.equal(answer.status, 200, await answer.text());
+    await remember();
+    const { received_at } = (await loner.api.myLog(0)).entries.at(-1);
+    assert.ok(received_at >= started + 2, `${received_at - started} seconds after the request began`);
   });
 
   it("takes a device that another user's log has not even from its own person", async () => {
@@ -329,6 +339,15 @@ describe("the erasure of a former user", () => {
       assert.deepEqual(unchanged, withdrawn, "withdrawing again changed something");
       await assertAccepted(ask(present, first.user));
     }
+  });
+
+  it("is withdrawn by a device whose session was ended, as only that of the person at GitHub could be opened again", async () => {
+    await assertAccepted(ask(present, first.user));
+    await first.api.endSession();
+    await remember();
+    await assertRefused("unauthenticated", { as: first, path: "/v1/me" });
+    await assertAccepted(withdraw(first, first.user));
+    assert.deepEqual((await present.api.me()).erasures, []);
   });
 
   it("cannot be withdrawn once it is due", async () => {

@@ -15,7 +15,7 @@ import { browseToConfirmation, poll, refresh, signIn as getTokens, startHandshak
 import { startService } from "./support/harness.mjs";
 
 const JWT_SECRET = "a secret of the tests, long enough for HMAC-SHA256";
-const PEOPLE = ["ada", "grace", "lists", "ends", "alone", "waits", "ends-all", "events", "pages"].map((login, index) => person(4101 + index, login, login));
+const PEOPLE = ["ada", "grace", "lists", "ends", "alone", "waits", "ends-all", "events", "pages", "two-users"].map((login, index) => person(4101 + index, login, login));
 const now = () => Math.floor(Date.now() / 1000);
 
 let service;
@@ -124,7 +124,7 @@ describe("a session", () => {
     await desk.api.me();
   });
 
-  it("ends with all others of the account, when its person wants that", async () => {
+  it("ends with all others of its user, and of devices in no log, when its person wants that", async () => {
     const desk = await inLog("ends-all", "desk");
     const others = await signedIn("ends-all", ["phone", "tablet"]);
     const stranger = await signIn("ada");
@@ -137,6 +137,22 @@ describe("a session", () => {
     const events = (await eventsOf(desk)).slice(0, 3);
     assert.deepEqual(events.map(({ type }) => type).sort(), ["session-revoked", "session-revoked", "signed-out"]);
     assert.equal(events.find(({ type }) => type === "signed-out").session, sessionOf(desk));
+  });
+
+  it("of another user of the account is neither listed nor ended by a user", async () => {
+    const former = await inLog("two-users", "desk");
+    const present = await inLog("two-users", "phone");
+    await present.startOver();
+    const waiting = await signIn("two-users", { name: "tablet" });
+    const namesOf = async ({ api }) => (await api.sessions()).sessions.map(({ name }) => name).sort();
+    assert.deepEqual(await namesOf(present), ["phone", "tablet"]);
+    assert.deepEqual(await namesOf(former), ["desk", "tablet"]);
+    for (const [by, of] of [[present, former], [former, present]]) await refuses("not-found", () => by.api.endSession(sessionOf(of)));
+    await present.api.endAllSessions();
+    for (const each of [present, waiting]) await refuses("unauthenticated", () => each.api.me());
+    await former.api.me();
+    const ended = (await eventsOf(former)).slice(0, 2).map(({ type, session }) => [type, session]);
+    assert.deepEqual(ended.toSorted(), [["session-revoked", sessionOf(waiting)], ["signed-out", sessionOf(present)]]);
   });
 
   it("ends with its device's revocation, and what happened stands in the account's events", async () => {

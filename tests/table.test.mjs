@@ -250,6 +250,7 @@ const FLAWS = [
  * - `by`: whose it is, the owner's when absent
  * - `request`: makes it, for a client
  * - `newDevice`: for routes that are open to a device which is in no log: `{ by, status }`, and `request` if it is another
+ * - `byKey`: for routes that a device may call without a session: `{ by, request }`, of a device that has none
  * - `role`: what a plain member may not, as a request; or in words, why every member may what this route does
  */
 const commitsOf = async (client, events) => (await client.buildCommit(await client.read(team), events, null)).body;
@@ -304,6 +305,7 @@ const ROWS = {
     status: 204,
     by: "former",
     request: () => ({ method: "DELETE", path: `/v1/me/erasures/${people.former.user}` }),
+    byKey: { by: "ended", request: () => ({ method: "DELETE", path: `/v1/me/erasures/${people.ended.user}` }) },
   },
   "GET /v1/teams": get("/v1/teams"),
   "POST /v1/teams": { status: 201, request: async (client) => json("POST", "/v1/teams", await newTeamOf(client)) },
@@ -394,6 +396,7 @@ it("the table has a caller's columns for every route that has a caller, and says
     assert.equal(Object.hasOwn(ROWS, name), !isOpen, name);
     if (isOpen) continue;
     assert.equal(ROWS[name].newDevice !== undefined, route.access === "AnyDevice", `${name}: newDevice`);
+    assert.equal(ROWS[name].byKey !== undefined, route.access === "AnySpeaker", `${name}: byKey`);
     assert.equal(ROWS[name].role !== undefined, ["AnyMember", "AnyVisitor"].includes(route.access), `${name}: role`);
   }
 });
@@ -422,6 +425,36 @@ for (const route of ROUTES.filter((each) => Object.hasOwn(ROWS, nameOf(each)))) 
         const own = await (row.newDevice.request ?? row.request)(people[by]);
         const answer = await send(own, await credentials(people[by], own));
         await (refused === undefined ? assertAccepted(status, answer) : assertRefused(refused, answer));
+      });
+    }
+
+    if (row.byKey !== undefined) {
+      const proof = (device, flaws = {}) => proofFor({ method: route.method, url: `${world.service.url}${request.path}`, key: device, ...flaws });
+
+      for (const [what, flawed] of HEADER_FLAWS) {
+        it(`without a token, ${what}: unauthenticated`, async () => {
+          const DPoP = await flawed(await proof(client.device), () => proof(client.device));
+          await assertRefused("unauthenticated", await send(request, { DPoP }));
+        });
+      }
+      for (const [what, code, flaws] of PROOF_FLAWS.filter(([what]) => what !== "a proof of another user's device")) {
+        it(`without a token, ${what}: ${code}`, async () => {
+          await assertRefused(code, await send(request, { DPoP: await proof(client.device, await flaws({ client, request })) }));
+        });
+      }
+      for (const [who, what] of [["revoked", "a device that was revoked"], ["pending", "a device that is in no log"]]) {
+        it(`without a token, ${what}: unauthenticated`, async () => {
+          await assertRefused("unauthenticated", await send(request, { DPoP: await proof(people[who].device) }));
+        });
+      }
+      it("without a token, somebody who is no user of the account: not-found", async () => {
+        await assertRefused("not-found", await send(request, { DPoP: await proof(people.stranger.device) }));
+      });
+      it(`without a token, a device whose session has ended: ${row.status}, also with the very same once more`, async () => {
+        const own = await row.byKey.request();
+        const { device } = people[row.byKey.by];
+        const DPoP = await proofFor({ method: own.method, url: `${world.service.url}${own.path}`, key: device });
+        for (let count = 0; count < 2; count += 1) await assertAccepted(row.status, await send(own, { DPoP }));
       });
     }
 

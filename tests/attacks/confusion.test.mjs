@@ -65,13 +65,11 @@ describe("a service that says nonsense at sign-in", () => {
     homes.push(command);
     on("POST /v1/handshakes", inRaw(change));
     service.nextLogin = "nonsense";
-    const began = Date.now();
     const error = await command.run(["login", "--server", service.url, "--no-browser"]).then(() => assert.fail("it succeeded"), (error) => error);
-    assert.ok(Date.now() - began < 60_000, "it waits for nothing");
     return error;
   };
 
-  it("is not waited for as long as it likes", async () => {
+  it("is not waited for as long as it likes", { timeout: 60_000 }, async () => {
     assert.equal((await login((answer) => ({ ...answer, interval: 1_000_000_000 }))).code, FAILED);
     assert.equal((await login((answer) => ({ ...answer, expires_in: 1_000_000_000 }))).code, FAILED);
   });
@@ -144,7 +142,7 @@ describe("a service that hides a team", () => {
   });
 });
 
-describe("a service that never ends", () => {
+describe("a service that never ends", { timeout: 120_000 }, () => {
   it("is cut short: a head of 2^53 - 1 with entries for ever", async () => {
     const { victim, team } = await scene("endless");
     let served = 0;
@@ -238,6 +236,9 @@ describe("a short id", () => {
     const [shown] = await victim.list(team);
     assert.equal(shown.snippet, forged);
     await fails(victim, ["open", original.slice(-8)], REFUSED);
-    await victim.open(team, forged);
+    // The forged one is shown with more of its id, by which it opens.
+    const short = (await victim.one("export", forged)).file.replace(/\.osmynt$/, "");
+    assert.ok(short.length > 8 && forged.endsWith(short), short);
+    assert.deepEqual((await victim.open(team, short)).content, utf8("evil\n"));
   });
 });

@@ -347,4 +347,19 @@ describe("a mark", () => {
     assert.deepEqual((await victim.one("team", "invite", "list", team)).invites.map(({ by }) => by), [about]);
     assert.deepEqual((await victim.removeMember(team, mallory.user)).removed, about);
   });
+
+  it("is not set by somebody's own device, whatever login the service tells it of", async () => {
+    const before = await victim.one("whoami");
+    liar.lies.me = (me) => ({ ...me, account: { ...me.account, login: "grace" } });
+    const sent = liar.overheard.length;
+    await victim.run(["login", "--server", liar.url, "--no-browser"], ({ event, verification_uri_complete }) => {
+      if (event === "verification") return approve(verification_uri_complete, "victim");
+    });
+    const after = await victim.one("whoami");
+    assert.deepEqual([after.user, after.login, after.service_login], [before.user, "victim", "grace"]);
+    assert.deepEqual(liar.overheard.slice(sent).filter(({ path }) => path === "/v1/me/log"), [], "nothing was signed");
+    assert.match((await seen("whoami")).err, /the service says that GitHub calls you "grace" now, and you have signed "victim"/);
+    liar.lies = {};
+    assert.equal((await victim.show(team)).members.find(({ me }) => me).login, "victim");
+  });
 });

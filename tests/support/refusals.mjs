@@ -140,6 +140,16 @@ const sendAlone = async (request, write) => {
 /** Head and headers only: what is refused before the body is read needs no body. */
 export const sendHeadersOnly = (request) => sendAlone(request, (sent) => sent.flushHeaders());
 
+/** The same request with a body whose last byte comes so many milliseconds after the others. */
+export const sendSlowly = (request, milliseconds) => {
+  const body = Buffer.from(request.body);
+  const headers = { ...request.headers, "Content-Length": body.length };
+  return sendAlone({ ...request, headers }, (sent) => {
+    sent.write(body.subarray(0, -1));
+    setTimeout(() => sent.end(body.subarray(-1)), milliseconds);
+  });
+};
+
 /** The same request with a body of unknown length. */
 export const sendChunked = async (request) => {
   const { path, ...rest } = await proven(request);
