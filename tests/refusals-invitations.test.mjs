@@ -195,6 +195,7 @@ describe("whoever was removed, refused or demoted", () => {
       for (const closed of [made, key]) await assertRefused("gone", await joinWith(each, closed));
     }
     await assertAccepted(await joinWith(comer, await invitation()));
+    people.plain = comer;
   });
 
   it("left before they could be removed: the same, once somebody removes them all the same", async () => {
@@ -205,6 +206,8 @@ describe("whoever was removed, refused or demoted", () => {
     await remember();
     const open = await invitation({ uses: 5 });
     const removal = { type: "member.removed", user: comer.user };
+    const { log } = await view(owner, inTeam);
+    await assertRefused("forbidden", postCommit(people.plain, { entries: await chain(people.plain, log, [removal]), envelopes: [] }, inTeam));
     await assertAccepted(await ownerCommits(removal));
     await assertRefused("forbidden", await joinWith(comer, open));
     // Barred again, they do not come in by what was made for them in between.
