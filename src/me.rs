@@ -188,7 +188,7 @@ pub(crate) async fn ask_erasure(mut call: Call, active: ActiveCaller) -> Result<
             Err(Problem::new(Code::Forbidden, detail))
         }
         Asked::NotFormer => {
-            let detail = "No former user of this account has this id. Your present user is deleted by DELETE /v1/me.";
+            let detail = "No former user of this account has this id.";
             Err(Problem::new(Code::NotFound, detail))
         }
     }

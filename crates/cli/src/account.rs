@@ -39,7 +39,7 @@ pub(crate) fn warn(client: &Client, out: Output) -> Result<()> {
         client.notice()?
     };
     if let Some(erasure) = erasure {
-        out.note(&pending(&erasure));
+        out.warn(&pending(&erasure));
     }
     Ok(())
 }
@@ -174,7 +174,9 @@ fn keep(user: Option<&str>, out: Output) -> Result<()> {
     drop(progress);
     out.done(&json!({"user": user.to_string(), "kept": true}), |_| {
         if client.profile().user == Some(user) {
-            "You will not be erased. See who is signed in to your account: osmynt session list".into()
+            "You will not be erased. If somebody else is signed in to your account, secure it at GitHub, and see what they\n\
+             did: osmynt account events"
+                .into()
         } else {
             format!("User {user} will not be erased.")
         }

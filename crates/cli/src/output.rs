@@ -95,7 +95,14 @@ impl Output {
 
     /// Something worth knowing beside the result.
     pub(crate) fn note(self, text: &str) {
-        if !self.quiet && !self.json {
+        if !self.quiet {
+            self.warn(text);
+        }
+    }
+
+    /// What nobody may miss who looks, also with `--quiet`. Programs are told by the results themselves.
+    pub(crate) fn warn(self, text: &str) {
+        if !self.json {
             let paint = Paint(self.error_color);
             let _ = writeln!(io::stderr(), "{} {text}", paint.warning("note:"));
         }
