@@ -10,7 +10,7 @@ use osmynt_core::statement::TeamEntry;
 use osmynt_core::teamlog::{Joining, Role, Rotation, TeamEvent, TeamState};
 use osmynt_core::{DeviceId, Envelope, InviteId, Time, Unverified, UserId, Window};
 use proptest::prelude::*;
-use support::acts::{Act, act, change_world, config, events, who};
+use support::acts::{Act, act, change_world, config, events, role, who};
 use support::{Key, Now, Team, Then, World, chained, decide, follow, rotation};
 
 /// An invitation, as whoever reads the log remembers it.
@@ -223,7 +223,7 @@ impl Ledger {
 }
 
 /// What somebody tries in one commit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Attempt {
     acts: Vec<Act>,
     /// Instead of that, somebody who is out tries one of the invitations that were not used up, closed or not.
@@ -239,25 +239,68 @@ struct Attempt {
     back: u64,
 }
 
-fn attempt() -> impl Strategy<Value = Attempt> {
-    (
-        prop::collection::vec(act(), 1..3),
-        prop::option::weighted(0.6, any::<u32>()),
-        any::<bool>(),
-        who(),
-        prop::option::weighted(0.3, 0..3_usize),
-        prop::option::weighted(0.3, any::<bool>()),
-        prop_oneof![3 => Just(0_u64), 1 => 1..3_u64],
+/// What takes a right that its author may not have.
+fn privileged() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => who().prop_map(|who| Act::Confirm { by: 0, who }),
+        1 => who().prop_map(|who| Act::Remove { by: 0, who }),
+        1 => (who(), role()).prop_map(|(who, role)| Act::Role { by: 0, who, role }),
+        1 => role().prop_map(|role| Act::Invite { by: 0, role, uses: 1, named: None }),
+    ]
+}
+
+/// Somebody who is out tries an invitation, with any device.
+fn knock() -> impl Strategy<Value = Attempt> {
+    (any::<u32>(), any::<bool>(), who(), prop::option::weighted(0.4, 0..3_usize), back()).prop_map(
+        |(n, barred, who, revoked, back)| Attempt { knocks: Some(n), barred, who, revoked, back, ..Attempt::default() },
     )
-        .prop_map(|(acts, knocks, barred, who, revoked, rotates, back)| Attempt {
+}
+
+/// Somebody does what every member may, with a revoked device.
+fn speak() -> impl Strategy<Value = Attempt> {
+    let act = prop_oneof![Just(Act::Rotate { by: 0 }), Just(Act::Leave { who: 0 })];
+    (act, who(), 0..3_usize, back()).prop_map(|(act, who, revoked, back)| Attempt {
+        acts: vec![act],
+        who,
+        revoked: Some(revoked),
+        back,
+        ..Attempt::default()
+    })
+}
+
+/// Somebody takes a right that they may not have.
+fn usurp() -> impl Strategy<Value = Attempt> {
+    (privileged(), who(), prop::option::weighted(0.2, any::<bool>())).prop_map(|(act, who, rotates)| Attempt {
+        acts: vec![act],
+        who,
+        rotates,
+        ..Attempt::default()
+    })
+}
+
+/// Somebody tries anything.
+fn wild() -> impl Strategy<Value = Attempt> {
+    let acts = prop::collection::vec(act(), 1..4);
+    let revoked = prop::option::weighted(0.3, 0..3_usize);
+    (acts, any::<bool>(), who(), revoked, any::<bool>(), back()).prop_map(
+        |(acts, barred, who, revoked, rotates, back)| Attempt {
             acts,
-            knocks,
             barred,
             who,
             revoked,
-            rotates,
+            rotates: Some(rotates),
             back,
-        })
+            ..Attempt::default()
+        },
+    )
+}
+
+fn back() -> impl Strategy<Value = u64> {
+    prop_oneof![3 => Just(0_u64), 2 => 1..3_u64]
+}
+
+fn attempt() -> impl Strategy<Value = Attempt> {
+    prop_oneof![3 => knock(), 3 => speak(), 3 => usurp(), 2 => wild()]
 }
 
 /// When a service that lies says that it has received something.
@@ -295,23 +338,47 @@ fn comings_and_goings() -> impl Strategy<Value = Act> {
     ]
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let when = prop_oneof![
+fn when() -> impl Strategy<Value = When> {
+    prop_oneof![
         Just(When::WithTheHead),
         Just(When::AsEarlyAsTheClientTakesIt),
         Just(When::AtTheLastReading),
         Just(When::WhileTheRevokedDeviceSpoke),
         Just(When::Now),
         Just(When::InTheFuture),
-    ];
-    prop_oneof![
-        10 => act().prop_map(Step::Honest),
+    ]
+}
+
+/// Somebody loses a device and revokes it, perhaps to be named by a rotation, perhaps to leave; some time later whoever has
+/// the device, or its user, is at it together with a service that lies.
+fn stolen() -> impl Strategy<Value = Vec<Step>> {
+    let seconds = prop_oneof![Just(0), Just(100), Just(700)];
+    let attempts = prop::collection::vec((prop_oneof![speak(), knock()], when()), 1..6);
+    (any::<bool>(), any::<bool>(), seconds, attempts).prop_map(|(named, left, seconds, attempts)| {
+        let mut steps = vec![
+            Step::Honest(Act::Invite { by: 0, role: Role::Member, uses: 2, named: None }),
+            Step::Honest(Act::AddDevice { who: 2 }),
+            Step::Honest(Act::RevokeDevice { who: 2 }),
+        ];
+        steps.extend(named.then_some(Step::Honest(Act::Rotate { by: 0 })));
+        steps.extend(left.then_some(Step::Honest(Act::Leave { who: 2 })));
+        steps.push(Step::Honest(Act::Wait { seconds }));
+        steps.push(Step::Shown { reads: true, attempts });
+        steps
+    })
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let attempts = prop::collection::vec((attempt(), when()), 1..5);
+    let one = prop_oneof![
+        8 => act().prop_map(Step::Honest),
         4 => comings_and_goings().prop_map(Step::Honest),
         10 => attempt().prop_map(Step::Alone),
-        6 => (any::<bool>(), prop::collection::vec((attempt(), when), 1..5))
-            .prop_map(|(reads, attempts)| Step::Shown { reads, attempts }),
+        5 => (any::<bool>(), attempts).prop_map(|(reads, attempts)| Step::Shown { reads, attempts }),
         2 => Just(Step::Read),
-    ]
+    ];
+    let some = prop_oneof![9 => one.prop_map(|step| vec![step]), 1 => stolen()];
+    prop::collection::vec(some, 1..60).prop_map(|steps| steps.concat())
 }
 
 /// A rotation that covers its author, whether they are a member by then or not.
@@ -536,7 +603,7 @@ proptest! {
     #[test]
     fn whoever_has_lost_a_right_gets_nothing_by_it_alone_or_with_a_service_that_lies(
         joining in prop_oneof![Just(Joining::Invitation), Just(Joining::Confirmation)],
-        steps in prop::collection::vec(step(), 1..80)
+        steps in steps()
     ) {
         let mut scene = Scene::new(joining);
         for step in &steps {
