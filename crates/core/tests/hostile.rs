@@ -270,7 +270,7 @@ fn speak() -> impl Strategy<Value = Attempt> {
 
 /// Somebody takes a right that they may not have.
 fn usurp() -> impl Strategy<Value = Attempt> {
-    (privileged(), who(), prop::option::weighted(0.2, any::<bool>())).prop_map(|(act, who, rotates)| Attempt {
+    (privileged(), any::<u32>(), prop::option::weighted(0.2, any::<bool>())).prop_map(|(act, who, rotates)| Attempt {
         acts: vec![act],
         who,
         rotates,
