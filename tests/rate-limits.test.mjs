@@ -89,6 +89,7 @@ describe("requests that nobody vouches for", () => {
     ["the health check", "/healthz", {}, false],
     ["the start of a sign-in", "/v1/handshakes", JSON_BODY, false],
     ["a request for tokens", "/v1/tokens", JSON_BODY, false],
+    ["an objection to an erasure, without a token", `/v1/me/erasures/${"A".repeat(43)}`, { method: "DELETE" }, false],
     ["a page", "/sign-in", {}, true],
     ["a form", "/sign-in", { method: "POST", body: new URLSearchParams({ form: "x" }) }, true],
   ]) {
