@@ -239,6 +239,18 @@ struct Attempt {
     back: u64,
 }
 
+/// What the founder does to others.
+fn ruling() -> impl Strategy<Value = Act> {
+    let by = 0;
+    prop_oneof![
+        2 => any::<u32>().prop_map(move |who| Act::Confirm { by, who }),
+        2 => any::<u32>().prop_map(move |who| Act::Remove { by, who }),
+        4 => (any::<u32>(), role()).prop_map(move |(who, role)| Act::Role { by, who, role }),
+        1 => (role(), any::<u32>()).prop_map(move |(role, who)| Act::Invite { by, role, uses: 1, named: Some(who) }),
+        1 => role().prop_map(move |role| Act::Invite { by, role, uses: 3, named: None }),
+    ]
+}
+
 /// What takes a right that its author may not have.
 fn privileged() -> impl Strategy<Value = Act> {
     prop_oneof![
@@ -256,13 +268,13 @@ fn knock() -> impl Strategy<Value = Attempt> {
     )
 }
 
-/// Somebody does what every member may, with a revoked device.
+/// Somebody does what every member may, mostly with a revoked device.
 fn speak() -> impl Strategy<Value = Attempt> {
     let act = prop_oneof![Just(Act::Rotate { by: 0 }), Just(Act::Leave { who: 0 })];
-    (act, who(), 0..3_usize, back()).prop_map(|(act, who, revoked, back)| Attempt {
+    (act, who(), prop::option::weighted(0.8, 0..3_usize), back()).prop_map(|(act, who, revoked, back)| Attempt {
         acts: vec![act],
         who,
-        revoked: Some(revoked),
+        revoked,
         back,
         ..Attempt::default()
     })
@@ -372,7 +384,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let attempts = prop::collection::vec((attempt(), when()), 1..5);
     let one = prop_oneof![
         8 => act().prop_map(Step::Honest),
-        4 => comings_and_goings().prop_map(Step::Honest),
+        5 => comings_and_goings().prop_map(Step::Honest),
+        6 => ruling().prop_map(Step::Honest),
         10 => attempt().prop_map(Step::Alone),
         5 => (any::<bool>(), attempts).prop_map(|(reads, attempts)| Step::Shown { reads, attempts }),
         2 => Just(Step::Read),
@@ -399,14 +412,15 @@ struct Scene {
 
 impl Scene {
     fn new(joining: Joining) -> Self {
-        // An owner, two admins and a member, whose invitations are all still open; and two strangers.
-        let mut team = Team::founded(6);
+        // An owner, two admins and a member, whose invitations are all still open; and four strangers.
+        let mut team = Team::founded(8);
         let key = team.invite(team.user(0), Role::Admin, 3).unwrap();
         team.join(team.user(1), &key).unwrap();
         for (n, role) in [(2, Role::Admin), (3, Role::Member)] {
             let key = team.invite(team.user(1), role, 3).unwrap();
             team.join(team.user(n), &key).unwrap();
         }
+        team.invite(team.user(0), Role::Owner, 3).unwrap();
         team.set_joining(joining);
         let mut ledger = Ledger::default();
         let mut state = None;
@@ -598,7 +612,7 @@ impl Scene {
 }
 
 proptest! {
-    #![proptest_config(config(64))]
+    #![proptest_config(config(128))]
 
     #[test]
     fn whoever_has_lost_a_right_gets_nothing_by_it_alone_or_with_a_service_that_lies(

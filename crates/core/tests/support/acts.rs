@@ -91,6 +91,11 @@ fn person(team: &Team, n: u32) -> UserId {
     team.ids[n as usize % team.ids.len()]
 }
 
+fn waiting(team: &Team, n: u32) -> Option<UserId> {
+    let waiting: Vec<UserId> = team.state().pending(team.object_time()).map(|(user, _)| user).collect();
+    waiting.get(n as usize % waiting.len().max(1)).copied()
+}
+
 /// One of the last four, or any.
 fn invitation(team: &Team, n: u32) -> Key {
     let count = team.invitations.max(1);
@@ -115,12 +120,12 @@ pub fn events(team: &mut Team, act: &Act) -> Option<(UserId, Vec<TeamEvent>, boo
             (who, event, team.state().policy().joining == Joining::Invitation)
         }
         Act::Confirm { by, who } => {
-            let waiting: Vec<UserId> = team.state().pending(team.object_time()).map(|(user, _)| user).collect();
-            let user = waiting.get(who as usize % waiting.len().max(1)).copied();
-            (by, TeamEvent::MemberConfirmed { user: user.unwrap_or_else(|| person(team, who)) }, true)
+            let user = waiting(team, who).unwrap_or_else(|| person(team, who));
+            (by, TeamEvent::MemberConfirmed { user }, true)
         }
         Act::Remove { by, who } => {
-            let user = person(team, who);
+            let refused = waiting(team, who / 2).filter(|_| who.is_multiple_of(2));
+            let user = refused.unwrap_or_else(|| person(team, who / 2));
             (by, TeamEvent::MemberRemoved { user }, team.state().members().contains_key(&user))
         }
         Act::Leave { who } => (who, TeamEvent::MemberLeft {}, false),
