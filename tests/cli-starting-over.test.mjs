@@ -221,7 +221,8 @@ describe("erasing a former user", () => {
     const commands = [["team", "list"], ["list"], ["session", "list"], ["open", snippet], ["whoami"], ["team", "show", shared]];
     for (const args of commands) await ends(former, args, OK, noted);
     await ends(former, ["open", "ffffffff"], REFUSED, noted);
-    for (const quiet of ["--quiet", "--json"]) assert.equal((await former.run(["team", "list", quiet])).err, "");
+    await ends(former, ["team", "list", "--quiet"], OK, noted);
+    assert.equal((await former.run(["team", "list", "--json"])).err, "", "programs are told by whoami");
     assert.ok(!noted.test((await present.run(["team", "list"])).err), "it is not the present user who goes");
     assert.ok(!noted.test((await ada.run(["team", "list"])).err));
     assert.equal((await former.json("whoami")).erasures[0].user, former.user);
@@ -243,6 +244,18 @@ describe("erasing a former user", () => {
     assert.deepEqual((await present.json("whoami")).erasures, []);
     anHourLater(former);
     assert.equal((await former.run(["team", "list"])).err, "");
+  });
+
+  test("a device whose sign-in is over stops it by its key alone", async () => {
+    await present.json("account", "erase-former", former.user, "--yes");
+    const database = await service.mf.getD1Database("DB");
+    const { device } = await former.json("whoami");
+    await database.prepare("UPDATE sessions SET ended_at = created_at WHERE device = ?").bind(device).run();
+    assert.equal((await former.run(["team", "list"])).code, NOT_SIGNED_IN);
+    assert.deepEqual(await former.json("account", "keep"), { user: former.user, kept: true });
+    assert.deepEqual((await present.json("whoami")).erasures, []);
+    assert.equal((await former.signIn(service)).code, OK);
+    assert.equal((await former.json("whoami")).user, former.user);
   });
 
   test("when it is due the former user's snippets, teams and sign-ins are gone, and what they were in goes on", async () => {
