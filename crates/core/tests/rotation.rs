@@ -2,10 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::indexing_slicing, missing_docs)]
 mod support;
 
-use osmynt_core::teamlog::{Directory, Rotation, TeamEvent};
+use std::collections::BTreeMap;
+
+use osmynt_core::limits::{
+    DEVICES_PER_TEAM, JSON_BODY_BYTES, MAX_INTEGER, MEMBERS_PER_TEAM, PROFILE_BYTES, USER_LOG_ENTRIES,
+};
+use osmynt_core::statement::TeamEntry;
+use osmynt_core::teamlog::{Directory, Member, Role, Rotation, TeamEvent, TeamState};
 use osmynt_core::userlog::{Device, Snapshot};
-use osmynt_core::{Code, DeviceId, Envelope, Hash, Head, KeyId, Refusal, UserId, labels};
-use support::{Key, Now, POLICY, Person, Team, Then, Verdict, code, decide, envelope, follow, prekey, sealed};
+use osmynt_core::{Code, DeviceId, Envelope, Hash, Head, KeyId, Payload, Refusal, UserId, api, labels};
+use support::{Key, Now, POLICY, Person, Team, Then, Verdict, chained, code, decide, envelope, follow, prekey, sealed};
 
 const OWNER: u32 = 0;
 const MEMBER: u32 = 2;
@@ -172,7 +178,7 @@ fn two_members_with_one_device_get_no_key() {
     // The service lets no device into a second log; one that lies does.
     let device = team.person(team.user(MEMBER)).device().clone();
     let twin = team.meet(Person::founded(&device, team.now.plus(1)));
-    let key = team.invite(owner, osmynt_core::teamlog::Role::Member, 1).unwrap();
+    let key = team.invite(owner, Role::Member, 1).unwrap();
     let joined = team.joined(twin, &key);
     let (rotation, _) = team.rotation(std::slice::from_ref(&joined), twin);
     let entries = team.signed(twin, vec![joined, TeamEvent::KeyRotated(rotation)]);
@@ -224,6 +230,96 @@ fn the_members_of_a_team_have_a_thousand_devices_at_most() {
         let decided = decide(team.state.as_ref(), &entries, &envelopes, team.now, &crowd);
         assert_eq!(decided.map(|_| ()).map_err(code), verdict, "3 and {count} devices");
     }
+}
+
+/// A directory in which every member's log is as long as a log can be. Each member has one device.
+struct LongLogs<'a> {
+    team: &'a Team,
+    devices: BTreeMap<UserId, DeviceId>,
+}
+
+impl LongLogs<'_> {
+    const LAST: u64 = USER_LOG_ENTRIES as u64 - 1;
+
+    fn hash(user: UserId) -> Hash {
+        Hash::of(format!("last entry of {user}").as_bytes())
+    }
+}
+
+impl Directory for LongLogs<'_> {
+    fn device(&self, user: UserId, device: DeviceId) -> Option<Device> {
+        Now(&self.team.world).device(user, device)
+    }
+
+    fn head(&self, user: UserId) -> Option<Head> {
+        Some(Head { seq: Self::LAST, hash: Self::hash(user) })
+    }
+
+    fn at(&self, user: UserId, seq: u64) -> Option<Snapshot> {
+        let device = self.devices.get(&user).filter(|_| seq == Self::LAST)?;
+        Some(Snapshot { hash: Self::hash(user), devices: vec![*device], replaced_at: None })
+    }
+
+    fn has_prekey(&self, device: DeviceId, key: KeyId) -> bool {
+        prekey(device) == key
+    }
+}
+
+/// The team with members added to its state until there are as many as a team can have.
+fn filled(team: &Team) -> TeamState {
+    let mut state = serde_json::to_value(team.state()).unwrap();
+    let new = MEMBERS_PER_TEAM - team.state().members().len();
+    for n in 0..new {
+        let hash = Hash::of(&n.to_be_bytes());
+        let member = Member {
+            role: Role::Member,
+            joined_seq: 0,
+            since_epoch: 1,
+            invite: None,
+            head: Some(Head { seq: 0, hash }),
+            devices: vec![DeviceId(hash)],
+        };
+        state["members"][UserId(hash).to_string()] = serde_json::to_value(member).unwrap();
+        state["everyone"].as_array_mut().unwrap().push(serde_json::to_value(UserId(hash)).unwrap());
+    }
+    serde_json::from_value(state).unwrap()
+}
+
+#[test]
+fn a_rotation_of_a_full_team_fits_when_every_members_log_has_changed() {
+    let team = Team::founded(1);
+    let owner = team.user(OWNER);
+    let state = filled(&team);
+    let directory = LongLogs { team: &team, devices: state.devices().collect() };
+    assert_eq!((state.members().len(), directory.devices.len()), (MEMBERS_PER_TEAM, DEVICES_PER_TEAM));
+    assert!(state.members().keys().all(|user| directory.head(*user) != state.members()[user].head), "all have changed");
+
+    let envelopes: Vec<Envelope> = directory.devices.values().map(|device| envelope(*device)).collect();
+    let heads = state.members().keys().map(|user| (*user, directory.head(*user).unwrap()));
+    let rotation = Rotation {
+        epoch: team.epoch() + 1,
+        seqs: vec![LongLogs::LAST; MEMBERS_PER_TEAM],
+        heads: labels::head_set(heads),
+        devices: labels::device_set(state.devices()),
+        envelopes: labels::envelope_set(&envelopes),
+        commitment: Hash::of(b"commitment"),
+        profile: sealed(PROFILE_BYTES),
+    };
+    let device = team.person(owner).device();
+    let entries = chained(Some(&state), device, owner, vec![TeamEvent::KeyRotated(rotation)], team.now);
+    // `epoch` and the entry's own `seq` may still grow to the largest integer.
+    let to_grow = 2 * MAX_INTEGER.to_string().len() * 4 / 3;
+    let length = entries[0].len();
+    assert!(length + to_grow <= TeamEntry::LIMIT, "{length} bytes");
+    let commit = api::Commit { entries: entries.clone(), envelopes: envelopes.clone() };
+    let body = serde_json::to_vec(&commit).unwrap().len();
+    assert!(body as u64 <= JSON_BODY_BYTES, "{body} bytes");
+
+    let decided = decide(Some(&state), &entries, &envelopes, team.now, &directory).unwrap();
+    assert_eq!(decided.epoch().unwrap().number, team.epoch() + 1);
+    assert!(!decided.stale(team.now, |user| directory.head(user)));
+    let shown = follow(Some(&state), &entries[0], team.now, &directory).unwrap();
+    assert_eq!(shown, decided, "a client comes to the same state");
 }
 
 #[test]
