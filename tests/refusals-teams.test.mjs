@@ -112,6 +112,23 @@ describe("POST /v1/teams/{team}/commits", () => {
       ["a removal without a rotation", "rotation-required", () => byOwner([{ type: "member.removed", user: member.user }])],
       ["a stranger who leaves", "not-found", async () => postCommit(stranger, { entries: await chain(stranger, (await view(owner)).log, [{ type: "member.left" }]), envelopes: [] })],
     ]);
+
+    it("tells a stranger who leaves nothing, not even whether the team exists, whoever signed the entries", async () => {
+      const { log } = await view(owner);
+      const left = { type: "member.left" };
+      const after = async ([first]) => ({ team, head: { seq: log.head.seq + 1, hash: await hashOfStatement(first) } });
+      const byTheOwner = await chain(owner, log, [policy]);
+      const byTheStranger = await chain(stranger, log, [policy]);
+      for (const [what, entries] of [
+        ["another's alone", await chain(member, log, [left])],
+        ["another's before it", [...byTheOwner, ...(await chain(stranger, await after(byTheOwner), [left]))]],
+        ["another's behind one of theirs", [...byTheStranger, ...(await chain(member, await after(byTheStranger), [left]))]],
+        ["theirs", await chain(stranger, log, [policy, left])],
+      ]) {
+        const ask = (id) => assertRefused("not-found", postCommit(stranger, { entries, envelopes: [] }, id));
+        assert.deepEqual(await ask(team), await ask(anId()), what);
+      }
+    });
   });
 
   describe("refuses rotations:", () => {

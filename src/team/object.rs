@@ -36,7 +36,7 @@ use std::time::Duration;
 use osmynt_core::limits::{PAGE, PAGE_BYTES, PENDING_SECONDS};
 use osmynt_core::statement::{InviteProof, SnippetStatement, TeamEntry};
 use osmynt_core::teamlog::{CommitEntry, Role, TeamEvent, TeamState, UserHead};
-use osmynt_core::{Code, DeviceId, Envelope, Head, TeamId, Unverified, UserId, Verified, api};
+use osmynt_core::{Code, DeviceId, Envelope, Head, Refusal, TeamId, Unverified, UserId, Verified, api};
 use worker::{Bucket, DurableObject, Env, Object, Request, Response, State, Storage, console_error, durable_object};
 
 use super::directory::CurrentDevices;
@@ -142,7 +142,8 @@ impl DurableObject for Team {
 impl Team {
     /// Takes a commit, if the rules allow it, or finds that it was taken before.
     ///
-    /// 1. Every entry is by the asker, and said to be signed by the device of their session (`forbidden`).
+    /// 1. Every entry is by the asker, and said to be signed by the device of their session (`forbidden`; to whom 3 refuses,
+    ///    `not-found`).
     /// 2. A repetition is given the answer of the first.
     /// 3. Who is neither a member nor waits to be confirmed only joins (`not-found`).
     /// 4. The commit continues the log (`stale-log`), also after everything was looked up.
@@ -150,8 +151,18 @@ impl Team {
     async fn commit(&self, asked: Commit) -> Result<api::Committed, Problem> {
         let Commit { asker, key, founding, changes } = asked;
         // 1
-        let entries = by(asker, &changes.entries)?;
+        let entries: Vec<_> =
+            changes.entries.iter().map(|entry| Unverified::parse(entry)).collect::<Result<_, Refusal>>()?;
         let first = entries.first().ok_or_else(|| Problem::internal("a commit of no entries reached the team"))?;
+        if !by(asker, &entries) {
+            if !founding {
+                self.may_commit(self.team()?.as_deref(), founding, asker, first)?;
+            }
+            return Err(Problem::new(
+                Code::Forbidden,
+                "Every entry names the caller as its author, and is signed by the device that is signed in.",
+            ));
+        }
         // 2
         if let Some(committed) = self.repeated(&entries)? {
             // What D1 did not hear of the first time, it hears of now, rather than at the alarm.
@@ -705,22 +716,9 @@ async fn serve<O: Operation>(
     reply::<O>(&outcome)
 }
 
-/// The entries, if the asker is the author of each of them and each is signed by the device of the asker's session.
-fn by(asker: Asker, entries: &[String]) -> Result<Vec<Unverified<TeamEntry>>, Problem> {
-    entries
-        .iter()
-        .map(|entry| {
-            let entry = Unverified::<TeamEntry>::parse(entry)?;
-            if entry.payload().user == asker.user && entry.kid() == asker.device.0 {
-                Ok(entry)
-            } else {
-                Err(Problem::new(
-                    Code::Forbidden,
-                    "Every entry names the caller as its author, and is signed by the device that is signed in.",
-                ))
-            }
-        })
-        .collect()
+/// Whether the asker is the author of each entry, and each is signed by the device of the asker's session.
+fn by(asker: Asker, entries: &[Unverified<TeamEntry>]) -> bool {
+    entries.iter().all(|entry| entry.payload().user == asker.user && entry.kid() == asker.device.0)
 }
 
 /// Something that says where in a log it stands.
