@@ -76,6 +76,8 @@ describe("PUT /v1/teams/{team}/snippets/{snippet}", () => {
     ["envelopes with something behind them", "invalid-request", raw((parts) => withEnvelopes(utf8(`${JSON.stringify(parts.envelopes)}[]`))(parts), toOwner)],
     ["envelopes in the statement", "invalid-request", forMembers(audience(() => ({ envelopes: [] })))],
     ["envelopes of a snippet to the team", "invalid-request", raw(async (parts) => withEnvelopes(utf8(JSON.stringify([await anEnvelope(owner.device.id)])))(parts))],
+    ["an empty array of envelopes of a snippet to the team", "invalid-request", raw(withEnvelopes(utf8("[]")))],
+    ["an empty array of envelopes of a snippet to members", "invalid-request", raw(withEnvelopes(utf8("[]")), toOwner)],
     ["another team", "invalid-request", forTeam(() => ({ team: otherTeam }))],
     ["another id than the address", "invalid-request", forTeam(() => ({}), { id: newSnippetId(0) })],
     ["an id of another version", "invalid-request", forTeam(() => ({ snippet: crypto.randomUUID() }))],

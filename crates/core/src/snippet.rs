@@ -134,18 +134,23 @@ impl<'a> Container<'a> {
         Ok(Self { statement, envelopes, ciphertext })
     }
 
-    /// The envelopes, parsed. `invalid-request` if they are no JSON array of envelopes.
+    /// The envelopes, parsed. `invalid-request` if they are neither absent nor a JSON array of envelopes, at least one.
     pub fn envelopes(&self) -> Result<Vec<Envelope>> {
         parse_envelopes(self.envelopes)
     }
 }
 
-/// Parses the envelopes of a snippet; nothing stands for none.
+/// Parses the envelopes of a snippet. No bytes stand for none; an empty array does not.
 pub fn parse_envelopes(json: &[u8]) -> Result<Vec<Envelope>> {
     if json.is_empty() {
         return Ok(Vec::new());
     }
-    serde_json::from_slice(json).map_err(|_| Refusal::invalid("a snippet's envelopes are a JSON array of envelopes"))
+    let envelopes: Vec<Envelope> = serde_json::from_slice(json)
+        .map_err(|_| Refusal::invalid("a snippet's envelopes are a JSON array of envelopes"))?;
+    if envelopes.is_empty() {
+        return Err(Refusal::invalid("a snippet without envelopes has no bytes in their place, not an empty array"));
+    }
+    Ok(envelopes)
 }
 
 /// Reads the length of the next part of a snippet. `too-large` over `limit`.

@@ -253,6 +253,7 @@ fn envelopes_are_read_strictly() {
     assert_eq!(parse_envelopes(b"").unwrap(), []);
     assert_eq!(parse_envelopes(format!("[{one}]").as_bytes()).unwrap().len(), 1);
     for (why, text) in [
+        ("an array of none", "[]".to_owned()),
         ("no array", one.clone()),
         ("cut short", format!("[{one}")),
         ("something after", format!("[{one}] []")),
