@@ -472,7 +472,6 @@ describe("the independent client, answer by answer,", () => {
     ["a team twice", /^GET .*teams$/, ({ teams }) => ({ teams: [...teams, ...teams] }), () => victim.teams()],
     ["a log that ends in another head", /^GET .*log$/, (log) => ({ ...log, head: { ...log.head, hash: STRANGE } }), () => victim.read(team)],
     ["the log of another team, having seen none of this one", /^GET .*log$/, () => owner.api.log(elsewhere, 0), firstContact],
-    ["a directory that goes in a circle", /^GET .*directory$/, (page) => ({ ...page, users: [], next: STRANGE }), () => victim.read(team)],
     ["somebody twice in the directory", /^GET .*directory$/, (page) => ({ ...page, users: [...page.users, { ...page.users[0], prekeys: [] }] }), () => victim.read(team)],
     ["two prekeys of one device", /^GET .*directory$/, twice, () => victim.read(team)],
     ["a commit taken in another team", /^POST .*commits$/, (taken) => ({ ...taken, team: STRANGE }), () => victim.rotate(team)],
@@ -503,6 +502,34 @@ describe("the independent client, answer by answer,", () => {
     };
     await assert.rejects(told(/^GET .*directory$/, endlessDirectory, () => victim.read(team)), { name: "TamperError" });
     assert.ok(asked <= 101, `${asked} pages`);
+  });
+
+  it("does not collect a list without end, nor ask for ever where nothing comes", async () => {
+    const snippets = Array(100).fill({ statement: "", envelopes: [], received_at: 0 });
+    const users = [{ user: STRANGE, log: [], name: null, prekeys: [] }];
+    const next = (asked) => `${String(asked).padStart(6, "0")}${STRANGE.slice(6)}`;
+    for (const [what, path, page, most, action] of [
+      ["a list without end", /snippets$/, (asked) => ({ snippets, next: next(asked) }), 1001, () => victim.list(team)],
+      ["a list of nothing", /snippets$/, (asked) => ({ snippets: [], next: next(asked) }), 1, () => victim.list(team)],
+      ["a directory of nobody", /directory$/, (asked) => ({ users: [], next: next(asked) }), 1, () => victim.read(team)],
+      ["a directory that goes in a circle", /directory$/, () => ({ users, next: STRANGE }), 2, () => victim.read(team)],
+    ]) {
+      const { fetch } = victim.api;
+      let asked = 0;
+      // Not `told`: the truth need not be asked for a thousand times.
+      victim.api.fetch = async (url, request) => {
+        if (!path.test(new URL(url).pathname)) return fetch(url, request);
+        asked += 1;
+        assert.ok(asked <= most, `${what}: it asks for more`);
+        return Response.json(page(asked));
+      };
+      try {
+        await assert.rejects(action(), { name: "TamperError" }, what);
+      } finally {
+        victim.api.fetch = fetch;
+      }
+      assert.equal(asked, most, what);
+    }
   });
 
   /** Reads the team as if for the first time. */

@@ -307,6 +307,7 @@ export class Client {
       // Everybody who ever was in the team, and the caller.
       await distrust(() => require(users.length <= MEMBERS_EVER + 1, "too-large", "more people than a team has"));
       if (page.next === null) break;
+      await distrust(() => require(page.users.length > 0, "invalid-request", "a directory that goes on without a user"));
       await distrust(() => require(after === null || page.next > after, "invalid-request", "the directory goes in a circle"));
       after = page.next;
     }
@@ -696,6 +697,7 @@ export class Client {
       found.push(...page.snippets);
       await distrust(() => require(found.length <= MOST_ITEMS, "too-large", "more snippets than this client reads"));
       if (page.next === null) break;
+      await distrust(() => require(page.snippets.length > 0, "invalid-request", "a list that goes on without a snippet"));
       cursor = page.next;
     }
     const view = await this.read(team);
