@@ -64,10 +64,24 @@ function newest(names) {
   return Math.max(...times);
 }
 
+/**
+ * Keeps the Worker of the last good build when a rebuild under `wrangler dev` fails. wrangler holds
+ * every request back from the start of a rebuild until one succeeds: if the command failed, the
+ * service would accept connections and never answer.
+ */
+function keepLastGood(error) {
+  const isRebuild = process.env.WRANGLER_COMMAND === "dev" && existsSync(path("build", "index.js"));
+  // A file changed again: wrangler has stopped this build and started another.
+  const isSuperseded = error.code === "SIGTERM";
+  if (!(error instanceof Failure) || !isRebuild || isSuperseded) throw error;
+  const next = "Still serving the last good build. Save a file in src or crates/core/src to build again.";
+  console.error(`\n${error.message}\n${next}`);
+}
+
 if (isProgram(import.meta)) {
   main(async () => {
     const [only] = process.argv.slice(2);
-    if (only !== "cli") await buildWorker();
+    if (only !== "cli") await buildWorker().catch(keepLastGood);
     if (only !== "worker") await buildCli();
   });
 }

@@ -1,5 +1,7 @@
 // `npm run dev`: the service on this machine under `wrangler dev`, with a stand-in for GitHub, until Ctrl-C. What it stores stays in .dev/
 // from run to run; remove that folder to begin anew.
+//
+// wrangler watches the sources and rebuilds with the command in wrangler.toml.
 import { randomBytes } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { relative } from "node:path";
@@ -48,6 +50,7 @@ Osmynt runs at ${ORIGIN}. In another terminal, sign in:
     ${relative(process.cwd(), cli())} login --server ${ORIGIN}
 
 A stand-in for GitHub at ${github.url} asks who you are: ${github.people.map(({ login }) => login).join(", ")}.
+A change in src or crates/core/src rebuilds the Worker; requests wait until that is done.
 Ctrl-C ends it. What it stores stays in .dev/.
 `;
 

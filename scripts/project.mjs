@@ -30,8 +30,16 @@ export const environment = (more = {}) => ({
 /** Says what is going on. */
 export const say = (line) => console.error(`· ${line}`);
 
-/** A failure whose message is meant for the person at the terminal, who needs no stack trace. */
-export class Failure extends Error {}
+/**
+ * A failure whose message is meant for the person at the terminal, who needs no stack trace. `code`
+ * is the exit code of the program that failed, or the name of the signal that ended it.
+ */
+export class Failure extends Error {
+  constructor(message, { code } = {}) {
+    super(message);
+    this.code = code;
+  }
+}
 
 /** The version of a crate in Cargo.lock, so that a tool that must match a crate cannot drift from it. */
 export function lockedVersion(crate) {
@@ -47,10 +55,11 @@ export function lockedVersion(crate) {
  */
 export async function run(program, args, { env = {}, what = `${program} ${args.join(" ")}` } = {}) {
   const code = await exitCode(program, args, { env });
-  if (code !== 0) throw new Failure(`${what}: failed (${code})`);
+  if (code === 0) return;
+  throw new Failure(`${what}: ${typeof code === "number" ? `failed (${code})` : `ended by ${code}`}`, { code });
 }
 
-/** As `run`, but resolves to the exit code. */
+/** As `run`, but resolves to the exit code, or to the name of the signal that ended the program. */
 export function exitCode(program, args, { env = {} } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { cwd: ROOT, stdio: "inherit", env: environment(env) });
@@ -61,7 +70,7 @@ export function exitCode(program, args, { env = {} } = {}) {
       settle(value);
     };
     child.once("error", (error) => end(reject, new Failure(`${program} could not be started: ${error.message}`)));
-    child.once("exit", (code, signal) => end(resolve, code ?? `ended by ${signal}`));
+    child.once("exit", (code, signal) => end(resolve, code ?? signal));
   });
 }
 
