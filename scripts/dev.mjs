@@ -2,21 +2,24 @@
 // from run to run; remove that folder to begin anew.
 //
 // wrangler watches the sources and rebuilds with the command in wrangler.toml.
-import { randomBytes } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { relative } from "node:path";
+import { createHash, randomBytes } from "node:crypto";
+import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
 import { setTimeout } from "node:timers/promises";
 
 import { startGitHub } from "../tests/support/github.mjs";
 import { buildCli, buildWorker, cli } from "./build.mjs";
-import { Failure, exitCode, main, npmBin, path, run, say } from "./project.mjs";
+import { Failure, exitCode, isProgram, main, npmBin, path, run, say } from "./project.mjs";
 
 const PORT = Number(process.env.PORT ?? 8787);
 const ORIGIN = `http://127.0.0.1:${PORT}`;
 const STATE = path(".dev");
 const SECRETS = path(".dev", "secrets.env");
+/** The folders with the schema of D1 and with stored images of a team. */
+const SCHEMAS = ["migrations", "src/team/fixtures"];
 
-main(async () => {
+async function dev() {
+  checkSchemas(STATE, path());
   await buildWorker();
   await buildCli();
 
@@ -42,7 +45,7 @@ main(async () => {
   } finally {
     await github.close();
   }
-});
+}
 
 const welcome = (github) => `
 Osmynt runs at ${ORIGIN}. In another terminal, sign in:
@@ -63,6 +66,36 @@ async function ready() {
   }
 }
 
+/**
+ * Fails if `state` was stored with a schema that has been rewritten since, as may happen before the
+ * first release. wrangler knows a migration by its name only: it would apply nothing, and requests
+ * would fail with internal errors. A file that was added since is fine: it brings `state` forward.
+ */
+export function checkSchemas(state, root) {
+  const record = join(state, "schemas.json");
+  const files = SCHEMAS.flatMap((folder) => readdirSync(join(root, folder)).map((name) => `${folder}/${name}`));
+  const hash = (file) => createHash("sha256").update(readFileSync(join(root, file))).digest("hex");
+  const now = Object.fromEntries(files.filter((file) => file.endsWith(".sql")).map((file) => [file, hash(file)]));
+  // wrangler keeps everything in v3/. Checkouts that wrote no record have used it as well.
+  if (existsSync(join(state, "v3"))) {
+    if (!existsSync(record)) throw new Failure(outdated("it does not say which"));
+    const before = JSON.parse(readFileSync(record, "utf8"));
+    const rewritten = Object.keys(before).filter((file) => now[file] !== before[file]);
+    if (rewritten.length > 0) throw new Failure(outdated(`with a different ${rewritten.join(", ")}`));
+  }
+  mkdirSync(state, { recursive: true });
+  writeFileSync(record, `${JSON.stringify(now, null, 2)}\n`);
+}
+
+const outdated = (how) => `
+The data in .dev/ was stored by another version of Osmynt (${how}), and this one cannot read it.
+Remove it, and run this again:
+
+    rm -r .dev
+
+Its users, teams and snippets are lost. Whoever was signed in there runs \`osmynt logout --erase\`
+and signs in again.`.trim();
+
 /** The secrets of this machine's service: made once, readable by their owner only. */
 function secretsOf() {
   mkdirSync(STATE, { recursive: true });
@@ -78,3 +111,5 @@ const varOptions = (vars) => Object.entries(vars).flatMap(([name, value]) => ["-
 
 /** Ended by Ctrl-C is ended well. */
 const status = (code) => (typeof code === "number" && code !== 130 ? code : 0);
+
+if (isProgram(import.meta)) main(dev);

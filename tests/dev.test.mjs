@@ -1,4 +1,4 @@
-// `npm run dev`: what it makes of a rebuild that fails.
+// `npm run dev`: what it makes of a rebuild that fails, and of data from another version.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
 
+import { checkSchemas } from "../scripts/dev.mjs";
 import { path } from "../scripts/project.mjs";
 
 let folder;
@@ -59,5 +60,61 @@ describe("the command that wrangler builds the Worker with", () => {
     await write("build/index.js", "good");
     assert.equal((await build("exit 3", {})).code, 1);
     assert.equal((await build("exit 3", { WRANGLER_COMMAND: "deploy" })).code, 1);
+  });
+});
+
+describe("data that `npm run dev` has kept", () => {
+  const check = () => checkSchemas(join(folder, ".dev"), folder);
+  const store = () => mkdir(join(folder, ".dev", "v3"), { recursive: true });
+  beforeEach(async () => {
+    await write("migrations/0001_first.sql", "CREATE TABLE a (b);");
+    await write("src/team/fixtures/version-1.sql", "CREATE TABLE c (d);");
+  });
+
+  it("is used while the schemas are those it was stored with", async () => {
+    check();
+    await store();
+    check();
+  });
+
+  it("is used after a migration or a version of a team was added", async () => {
+    check();
+    await store();
+    await write("migrations/0002_second.sql", "CREATE TABLE e (f);");
+    await write("src/team/fixtures/version-2.sql", "CREATE TABLE g (h);");
+    check();
+  });
+
+  for (const file of ["migrations/0001_first.sql", "src/team/fixtures/version-1.sql"]) {
+    it(`is refused once ${file.split("/").at(-1)} was rewritten, and stays refused`, async () => {
+      check();
+      await store();
+      await write(file, "CREATE TABLE other (b);");
+      assert.throws(check, new RegExp(`a different ${file}\\)[^]*rm -r \\.dev`));
+      assert.throws(check, /a different/);
+    });
+  }
+
+  it("is refused when a migration that it was stored with is not there, as on another branch", async () => {
+    await write("migrations/0002_second.sql", "CREATE TABLE e (f);");
+    check();
+    await store();
+    await rm(join(folder, "migrations/0002_second.sql"));
+    assert.throws(check, /a different migrations\/0002_second\.sql/);
+  });
+
+  it("is refused when nothing tells which schemas it was stored with", async () => {
+    await store();
+    assert.throws(check, /it does not say which[^]*rm -r \.dev/);
+  });
+
+  it("is begun anew where the folder was removed", async () => {
+    check();
+    await store();
+    await write("migrations/0001_first.sql", "CREATE TABLE other (b);");
+    await rm(join(folder, ".dev"), { recursive: true });
+    check();
+    await store();
+    check();
   });
 });
