@@ -6,7 +6,7 @@ import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, rmSync, syml
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
-import { Person } from "./cli/person.mjs";
+import { Person, unbroken } from "./cli/person.mjs";
 import { Client } from "./client/client.mjs";
 import { approve } from "./support/browser.mjs";
 import { PEOPLE, person } from "./support/github.mjs";
@@ -280,7 +280,8 @@ describe("applying what is new here", () => {
       const { snippet, id } = await offered(name);
       const shown = await grace.see(["apply", snippet], { cwd: hers, answer, env: { NO_COLOR: "1" } });
       assert.equal(shown.code, expected, shown.out);
-      assert.ok(shown.out.includes(`Would create ${name}\r\n\r\nApply what @mallory (${mallory.user.slice(0, 8)}…) shared, "Take ${name}" (${id}), to 1 file? [y/N] `), shown.out);
+      assert.match(unbroken(shown.out), new RegExp(`Would create ${name}\r\n\r\nYou are asked since .* shown here before\\. To look at it first: osmynt open ${id}\r\n\r\n`));
+      assert.ok(unbroken(shown.out).includes(`Apply what @mallory (${mallory.user.slice(0, 8)}…) shared, "Take ${name}" (${id}), to 1 file? [y/N] `), shown.out);
       if (expected === REFUSED) {
         assert.match(shown.out, /error: it was not confirmed, so nothing has changed/);
         assert.equal((await grace.run(["apply", snippet], { cwd: hers })).code, REFUSED, "who said no is asked again");

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 
-import { Person } from "./cli/person.mjs";
+import { Person, unbroken } from "./cli/person.mjs";
 import { PEOPLE, person } from "./support/github.mjs";
 import { startService } from "./support/harness.mjs";
 
@@ -81,13 +81,13 @@ describe("teams", () => {
     assert.deepEqual([made.name, made.role, made.epoch], ["a team with spaces", "owner", 1]);
     const { code } = await ada.json("team", "invite", "a team with spaces", "--role", "admin");
     const joined = await grace.json("team", "join", "-", { input: `${code}\n` });
-    assert.deepEqual(joined, { team: made.team, name: made.name, role: "admin", epoch: 2, pending: false });
+    assert.deepEqual(joined, { team: made.team, name: made.name, role: "admin", epoch: 2, pending: false, before: false });
     assert.deepEqual((await grace.json("team", "rename", made.team, "Zebra")).name, "Zebra");
     assert.equal((await ada.json("team", "rotate", "Zebra")).epoch, 3);
     assert.deepEqual(await ada.json("team", "role", "Zebra", "grace", "member"), { team: made.team, member: known(grace), role: "member", closed: [] });
     assert.match((await grace.run(["team", "list"])).out, /^backend {2}member {2}\S+\nZebra {4}member {2}\S+\n$|^Zebra {4}member {2}\S+\nbackend {2}member {2}\S+\n$/);
     const { teams } = await grace.json("team", "list");
-    assert.deepEqual(teams.find(({ team }) => team === made.team), { team: made.team, name: "Zebra", place: "member", role: "member", epoch: 3, asked_at: null });
+    assert.deepEqual(teams.find(({ team }) => team === made.team), { team: made.team, name: "Zebra", place: "member", role: "member", epoch: 3, asked_at: null, waiting: 0 });
     assert.deepEqual(await grace.json("team", "leave", "Zebra"), { team: made.team, left: true });
     assert.equal((await ada.json("team", "show", "Zebra")).members.length, 1);
     assert.equal((await grace.run(["team", "show", "Zebra"])).code, REFUSED);
@@ -118,7 +118,7 @@ describe("invitations", () => {
     const { code, out, err } = await ada.run(["team", "invite", TEAM, "--uses", "3", "--expires", "2h"]);
     assert.equal(code, OK, err);
     assert.match(out, /^osmynt1[a-z2-7]+\n$/);
-    assert.match(err, /The first 3 who have this code can join, for 2 hours\. Send it where only they can read it\./);
+    assert.match(err, /^note: 3 people can join with this code, within 2 hours\. Send it where only they can read it\.$/m);
     const first = await ada.json("team", "invite", TEAM);
     assert.deepEqual(Object.keys(first).sort(), ["code", "expires_at", "invite", "role", "user", "uses"]);
     assert.match(first.code, /^osmynt1[a-z2-7]+$/);
@@ -146,7 +146,7 @@ describe("invitations", () => {
       assert.match(out, new RegExp(`^${two.invite.slice(0, 8)}  member  1 use left  expires in .* made by grace  for ${linus.user} only$`, "m"));
     }
 
-    await ends(ada, ["team", "invite", "revoke", id, "nothing-like-it"], REFUSED, /no invitation "nothing-like-it"\nSee `osmynt team show`/);
+    await ends(ada, ["team", "invite", "revoke", id, "nothing-like-it"], REFUSED, /no invitation "nothing-like-it"\nSee `osmynt team show .+`\.$/m);
     assert.deepEqual(await ada.json("team", "invite", "revoke", id, two.invite.slice(0, 10)), { team: id, revoked: two.invite });
     await ends(linus, ["team", "join", two.code], REFUSED, /^error: /);
     assert.match((await ada.run(["team", "invite", "revoke", id, one.invite])).out, /^Closed the invitation [\w-]{8}\. Nobody joins by it any more\.\n$/);
@@ -170,13 +170,16 @@ describe("invitations", () => {
     const { code, user, uses } = await ada.json("team", "invite", id, "--for", linus.user);
     assert.deepEqual([user, uses], [linus.user, 1]);
     const said = await ada.run(["team", "invite", id, "--for", linus.user]);
-    assert.match(said.err, new RegExp(`^note: Only user ${linus.user} can join with this code, for 3 days\\.\n$`));
+    assert.match(said.err, new RegExp(`^note: only user ${linus.user} can join with this code, within 3 days\\.\n$`));
     await ends(mallory, ["team", "join", code], REFUSED, /^error: /);
     assert.equal((await linus.json("team", "join", code)).role, "member");
-    await ends(linus, ["team", "join", said.out.trim()], REFUSED, /^error: /);
+    const again = await linus.json("team", "join", said.out.trim());
+    assert.deepEqual([again.role, again.before], ["member", true], "who is in the team already");
+    assert.equal((await linus.run(["team", "join", code])).out, "You are in the team \"for one\" already, as member.\n");
+    assert.equal((await ada.json("team", "invite", "list", id)).invites.length, 1, "nothing was used up");
+    await ends(mallory, ["team", "join", said.out.trim()], REFUSED, new RegExp(`^error: .*\n.* made for you:\n\n  osmynt team invite TEAM --for ${mallory.user}$`, "m"));
     await ends(ada, ["team", "invite", id, "--for", linus.user, "--uses", "2"], USAGE, /cannot be used with/);
-    await ends(ada, ["team", "invite", id, "--for", "linus"], REFUSED, /^error: /);
-    await ends(ada, ["team", "invite", id, "--for", mallory.user.slice(0, 8)], REFUSED, /^error: /);
+    for (const nobody of ["linus", mallory.user.slice(0, 8)]) await ends(ada, ["team", "invite", id, "--for", nobody], USAGE, /^error: ".+" is no user id/);
     assert.deepEqual(await rolesOf(id), ["ada owner", "linus member"]);
   });
 
@@ -216,19 +219,24 @@ describe("joining by confirmation", () => {
   test("who joins waits, is told so, and can do nothing until somebody confirms them", async () => {
     const id = await team("careful", grace);
     assert.deepEqual(await ada.json("team", "joining", id, "confirmation"), { team: id, joining: "confirmation" });
-    assert.match((await ada.run(["team", "joining", id, "confirmation"])).out, /^Whoever joins now waits until an owner or admin confirms them: osmynt team confirm\n$/);
+    assert.match((await ada.run(["team", "joining", id, "confirmation"])).out, new RegExp(`^Whoever joins now waits until an owner or admin confirms them\\. See who waits: osmynt team show ${id.startsWith("-") ? `'${id}'` : id}\n$`));
     const { code } = await ada.json("team", "invite", id, "--uses", "2", "--role", "admin");
-    assert.deepEqual(await linus.json("team", "join", code), { team: id, name: "careful", role: null, epoch: null, pending: true });
+    for (const before of [false, true]) {
+      assert.deepEqual(await linus.json("team", "join", code), { team: id, name: "careful", role: null, epoch: null, pending: true, before });
+    }
+    assert.match((await linus.run(["team", "join", code])).out, /^You have asked already to join careful; an owner or admin must confirm you\./);
     const asked = await mallory.run(["team", "join", code, "--quiet"]);
     assert.equal(asked.code, OK, asked.err);
     assert.equal(asked.out, `You asked to join careful; an owner or admin must confirm you. They run:\n\n  osmynt team confirm careful ${mallory.user}\n\nRun \`osmynt team list\` to see whether they did.\n`);
 
     const listed = (await linus.json("team", "list")).teams.find(({ team }) => team === id);
     assert.match(listed.asked_at, TIME);
-    assert.deepEqual(listed, { team: id, name: "careful", place: "pending", role: "admin", epoch: null, asked_at: listed.asked_at });
+    assert.deepEqual(listed, { team: id, name: "careful", place: "pending", role: "admin", epoch: null, asked_at: listed.asked_at, waiting: 0 });
     assert.match((await linus.run(["team", "list"])).out, /^careful +waiting to be confirmed +[\w-]{43}$/m);
     await ends(linus, ["list"], OK, /^note: nothing of careful is listed: an owner or admin must confirm you first\.$/m);
-    assert.equal((await linus.run(["share", "-", "--team", id], { input: "x" })).code, REFUSED);
+    for (const what of [["share", "-", "--team", id], ["team", "rotate", id], ["team", "invite", id]]) {
+      await ends(linus, what, REFUSED, /^error: you wait to be confirmed in careful, and can do this once an owner or admin has confirmed you\nAsk them to run `osmynt team confirm`\.$/m, { input: "x" });
+    }
     const mine = await linus.json("team", "show", id);
     assert.deepEqual([mine.pending, mine.role, mine.name], [true, "admin", "careful"]);
     assert.match((await linus.run(["team", "show", id])).out, /^you wait to be confirmed as admin$/m);
@@ -240,19 +248,25 @@ describe("joining by confirmation", () => {
     for (const { asked_at } of joiners) assert.match(asked_at, TIME);
     const { out } = await ada.run(["team", "show", id]);
     assert.match(out, /^whoever joins waits until an owner or admin confirms them$/m);
-    assert.match(out, /^Waiting to be confirmed\n(linus|mallory) +admin  asked (just now|\d+ minutes? ago)\n(linus|mallory) +admin  asked /m);
+    const row = `(linus|mallory) +admin  asked (just now|\\d+ minutes? ago)  (${linus.user}|${mallory.user})\n`;
+    assert.match(out, new RegExp(`^Waiting to be confirmed\n${row}${row}Ask them, not through osmynt, .*\n\n  osmynt team confirm careful USER_ID\n`, "m"));
+    assert.ok(!(await grace.run(["team", "show", id])).out.includes("USER_ID"), "who cannot confirm is not asked to");
+    assert.equal((await ada.json("team", "list")).teams.find(({ team }) => team === id).waiting, 2);
+    assert.match((await ada.run(["team", "list"])).out, new RegExp(`^careful +owner +${id} +2 wait to be confirmed$`, "m"));
+    assert.equal((await grace.json("team", "list")).teams.find(({ team }) => team === id).waiting, 0);
 
     await ends(grace, ["team", "confirm", id, "linus"], REFUSED, /^error: /);
     await ends(linus, ["team", "confirm", id, linus.user], REFUSED, /^error: /);
     assert.deepEqual(await ada.json("team", "confirm", id, "linus"), { team: id, confirmed: known(linus) });
-    await ends(ada, ["team", "confirm", id, "linus"], REFUSED, /^error: /);
+    await ends(ada, ["team", "confirm", id, "linus"], USAGE, new RegExp(`^error: @linus \\(${linus.user}\\) is in the team already`));
+    await ends(ada, ["team", "confirm", "careful", "lin"], REFUSED, /^error: nobody of the name or user id "lin" waits to be confirmed\nSee `osmynt team show careful`\.$/m);
     const { snippet } = await linus.json("share", "-", "--team", id, { input: "here I am\n" });
     assert.equal((await grace.run(["open", snippet])).out, "here I am\n");
 
     // An admin now: refuses the other, who is barred together with the invitation that both came in by.
     const left = await linus.json("team", "invite", id, "--uses", "3");
     const turned = await linus.json("team", "remove", id, mallory.user);
-    assert.deepEqual(turned, { team: id, removed: known(mallory), closed: [], open: [left.invite] });
+    assert.deepEqual(turned, { team: id, removed: known(mallory), was: "joiner", closed: [], open: [left.invite] });
     assert.ok(!(await mallory.json("team", "list")).teams.some(({ team }) => team === id), "they were never in it");
     await ends(mallory, ["team", "join", left.code], REFUSED, /^error: /);
     assert.deepEqual(await rolesOf(id), ["ada owner", "linus admin", "grace member"]);
@@ -278,13 +292,13 @@ describe("removing", () => {
     const { code, invite } = await ada.json("team", "invite", id, "--uses", "5");
     await mallory.json("team", "join", code);
     const before = await ada.json("share", "-", "--team", id, { input: "before\n" });
-    assert.deepEqual(await ada.json("team", "remove", id, "mallory"), { team: id, removed: known(mallory), closed: [invite], open: [] });
+    assert.deepEqual(await ada.json("team", "remove", id, "mallory"), { team: id, removed: known(mallory), was: "member", closed: [invite], open: [] });
     const { snippet } = await ada.json("share", "-", "--team", id, { input: "after\n" });
 
     await ends(mallory, ["team", "list"], OK, /^note: strict is no longer listed by the service: you were removed, the team was deleted, or the service hides it\. Ask your teammates\. To take it off your list: osmynt team forget strict$/m);
     await ends(mallory, ["list"], OK, /strict is no longer listed by the service/);
     const listed = (await mallory.json("team", "list")).teams.find(({ team }) => team === id);
-    assert.deepEqual(listed, { team: id, name: "strict", place: "vanished", role: null, epoch: null, asked_at: null });
+    assert.deepEqual(listed, { team: id, name: "strict", place: "vanished", role: null, epoch: null, asked_at: null, waiting: 0 });
     await ends(mallory, ["team", "join", code], REFUSED, /^error: /);
     const later = await ada.json("team", "invite", id, "--uses", "5");
     await ends(mallory, ["team", "join", later.code], REFUSED, /^error: /);
@@ -309,9 +323,23 @@ describe("removing", () => {
     await ada.json("team", "role", id, "grace", "admin");
     const again = await grace.json("team", "invite", id);
     const { out } = await ada.run(["team", "remove", id, "grace"]);
-    assert.equal(out, `Removed grace. What is shared from now on, they cannot open.\nClosed 1 open invitation that they made or came in by: ${again.invite.slice(0, 8)}\nStill open for anybody who has the code: 1 invitation (${own.invite.slice(0, 8)}). If they may know one: osmynt team invite revoke\n`);
+    assert.equal(out, `Removed grace. What is shared from now on, they cannot open.\nClosed 1 open invitation that they made or came in by: ${again.invite.slice(0, 8)}\nStill open for anybody who has the code: 1 invitation (${own.invite.slice(0, 8)}). If they may know one: osmynt team invite revoke ${id.startsWith("-") ? `'${id}'` : id} ID\n`);
     await ends(linus, ["team", "join", again.code], REFUSED, /^error: /);
     await grace.json("team", "forget", id);
+  });
+});
+
+describe("a name that one of your teams has", () => {
+  test("another team is made with it only if that is meant", async () => {
+    const id = await team("twice");
+    await ends(ada, ["team", "new", "twice"], USAGE, /^error: cannot ask for confirmation without a terminal\nUse --yes/);
+    const no = await ada.see(["team", "new", "twice"], { answer: "n" });
+    assert.equal(no.code, REFUSED);
+    assert.ok(unbroken(no.out).includes(`You are in a team called twice already (${id.slice(0, 8)}).`), no.out);
+    const other = (await ada.json("team", "new", "twice", "--yes")).team;
+    assert.notEqual(other, id);
+    await ends(ada, ["team", "show", "twice"], USAGE, /is more than one team: twice .*\nGive its id, or more characters of it\.$/m);
+    for (const one of [id, other]) await ada.json("team", "delete", one, "--yes");
   });
 });
 
@@ -323,10 +351,13 @@ describe("deleting a team", () => {
     await ends(grace, ["team", "delete", id, "--yes"], REFUSED, /^error: /);
     await ends(ada, ["team", "delete", id], USAGE, /^error: cannot ask for confirmation without a terminal\nUse --yes/);
     const no = await ada.see(["team", "delete", id], { answer: "y", env: { NO_COLOR: "1" } });
-    assert.match(no.out, /This deletes the team short-lived with all that is in it, for you and 1 other member, for good\.\r\nWhat somebody opened or saved stays with them\.\r\n\r\nTo delete it, type its name, short-lived: /);
+    assert.match(unbroken(no.out), /This deletes the team short-lived with all that is in it, for you and 1 other member, for good\. What somebody opened or saved stays with them\.\r\n\r\nType short-lived to delete it: /);
     assert.match(no.out, /error: it was not confirmed, so nothing has changed/);
     assert.equal(no.code, REFUSED);
     assert.equal((await grace.run(["open", snippet])).out, "gone soon\n");
+
+    const hasty = await ada.see(["team", "delete", "short-lived"], { early: "short-lived\n", answer: "no" });
+    assert.equal(hasty.code, REFUSED, "what is typed before the question is no answer to it");
 
     const yes = await ada.see(["team", "delete", "short-lived"], { answer: "short-lived" });
     assert.equal(yes.code, OK, yes.out);

@@ -60,13 +60,14 @@ export class Person {
 
   /**
    * As `run`, at a terminal: standard output and error together, as they would be seen. The terminal is closed once it shows `until`; once it
-   * shows a question, which ends with a colon or in brackets, `answer` is typed. With `browser`, the page of a sign-in is confirmed there.
+   * shows a question, which ends with a colon or in brackets, `answer` is typed. `early` is typed before anything is shown. With `browser`, the page of a sign-in is confirmed there.
    */
-  see(args, { cwd, env, until, answer, browser = false } = {}) {
+  see(args, { cwd, env, until, early, answer, browser = false } = {}) {
     const command = [osmynt, ...args].map((argument) => `'${argument.replaceAll("'", `'\\''`)}'`).join(" ");
     const child = this.#spawn("script", ["-qec", command, "/dev/null"], { cwd, env: { TERM: "xterm-256color", ...env } });
     const ended = outcome(child);
     if (answer === undefined) child.stdin.end();
+    else if (early !== undefined) child.stdin.write(early);
     let shown = "";
     let asked = false;
     child.stdout.on("data", (chunk) => {
@@ -89,6 +90,11 @@ export class Person {
     const surroundings = { PATH: process.env.PATH, HOME: this.folder, OSMYNT_HOME: this.home, OSMYNT_KEYSTORE: "file", GIT_CONFIG_GLOBAL: "/dev/null" };
     return spawn(program, args, { cwd, env: { ...surroundings, ...env } });
   }
+}
+
+/** What a terminal shows, with the lines of prose whole that it has broken. Blank lines, and lines that are indented, begin anew. */
+export function unbroken(shown) {
+  return shown.replace(/(?<=\S)\r\n(?=\S)/g, " ");
 }
 
 async function outcome(child) {

@@ -137,7 +137,7 @@ fn erase_former(user: &str, yes: bool, out: Output) -> Result<()> {
     }
     if !yes {
         let login = word(&client.profile().login, EXCERPT_CHARS);
-        let question = format!("{}\nTo ask for it, type your login, {login}:", erased(user, client.profile()));
+        let question = format!("{}\nType your login, {login}, to ask for it:", erased(user, client.profile()));
         confirm(out, &question, |answer| answer.eq_ignore_ascii_case(&login))?;
     }
     let progress = out.progress("Asking the service");
@@ -155,9 +155,9 @@ fn erase_former(user: &str, yes: bool, out: Output) -> Result<()> {
 /// What erasing a former user means.
 fn erased(user: UserId, profile: &Profile) -> String {
     format!(
-        "This asks {} to erase user {user} of your account {}, 14 days from now.\n\
-         All that they shared is deleted then, for their teammates too, and so are the teams in which nobody else is.\n\
-         Other teams keep their entries in the log, and an admin should remove them. Each of their devices is told, and\n\
+        "This asks {} to erase user {user}, if it is a former one of your account {}, 14 days from now.\n\n\
+         All that they shared is deleted then, for their teammates too, and so are the teams in which nobody else is. \
+         Other teams keep their entries in the log, and an admin should remove them. Each of their devices is told, and \
          can say no until then.\n",
         profile.server,
         word(&profile.login, EXCERPT_CHARS)
@@ -174,7 +174,7 @@ fn keep(user: Option<&str>, out: Output) -> Result<()> {
     drop(progress);
     out.done(&json!({"user": user.to_string(), "kept": true}), |_| {
         if client.profile().user == Some(user) {
-            "You will not be erased. If somebody else is signed in to your account, secure it at GitHub, and see what they\n\
+            "You will not be erased. If somebody else is signed in to your account, secure it at GitHub, and see what they \
              did: osmynt account events"
                 .into()
         } else {
@@ -214,7 +214,7 @@ fn sign_name(yes: bool, out: Output) -> Result<()> {
     };
     if !yes {
         let login = word(&unsigned.said.login, EXCERPT_CHARS);
-        let question = format!("{}\nTo sign it, type that login, {login}:", naming(&unsigned));
+        let question = format!("{}\nType that login, {login}, to sign it:", naming(&unsigned));
         confirm(out, &question, |answer| answer.eq_ignore_ascii_case(&login))?;
     }
     {
@@ -237,7 +237,7 @@ fn naming(unsigned: &UnsignedName) -> String {
         |signed| format!("Until now you have signed {signed}."),
     );
     format!(
-        "This signs that GitHub calls you {said}, as the service says. {before}\n\
+        "This signs that GitHub calls you {said}, as the service says. {before} \
          Your teammates will see you by that login. Sign it only if it is yours.\n"
     )
 }
@@ -290,7 +290,7 @@ fn delete(yes: bool, out: Output) -> Result<()> {
         Deletion::Ahead(departures) => {
             if !yes {
                 let login = word(&client.profile().login, EXCERPT_CHARS);
-                let question = format!("{}\nTo delete it, type your login, {login}:", explained(&client, &departures));
+                let question = format!("{}\nType your login, {login}, to delete it:", explained(&client, &departures));
                 confirm(out, &question, |answer| answer.eq_ignore_ascii_case(&login))?;
             }
             let _progress = out.progress("Leaving your teams and deleting your account");
@@ -331,9 +331,9 @@ fn explained(client: &Client, departures: &[Departure]) -> String {
         text.push_str(&table(&rows, |_, cell| cell.to_owned()));
     }
     text.push_str(
-        "\nWhat you shared is deleted, for your teammates too. Your keys and all else that osmynt keeps on this machine are\n\
-         removed, and what was shared with you cannot be opened any more. Teams that go on keep your entries in their logs,\n\
-         with your user id and public keys: their members could not verify them otherwise. A user that you had before you\n\
+        "\nWhat you shared is deleted, for your teammates too. Your keys and all else that osmynt keeps on this machine are \
+         removed, and what was shared with you cannot be opened any more. Teams that go on keep your entries in their logs, \
+         with your user id and public keys: their members could not verify them otherwise. A user that you had before you \
          started over stays, and your account with it.\n",
     );
     text

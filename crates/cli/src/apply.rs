@@ -55,17 +55,19 @@ fn confirm(snippet: &Snippet, id: &str, files: &[Done], out: Output) -> Result<(
         return Ok(());
     }
     let files = told(files, true);
-    let question = format!("{files}\n\nApply {}, to {}? [y/N]", described(snippet, id), counted(touched));
+    let why = if snippet.author_known {
+        "this snippet was never shown here before"
+    } else {
+        "nothing by its author was ever shown here before"
+    };
+    let question = format!(
+        "{files}\n\nYou are asked since {why}. To look at it first: osmynt open {id}\n\nApply {}, to {}? [y/N]",
+        described(snippet, id),
+        counted(touched)
+    );
     match out.ask(&question)? {
-        None => {
-            let why = if snippet.author_known {
-                "this snippet was never shown here before"
-            } else {
-                "nothing by its author was ever shown here before"
-            };
-            Err(Failure::refused(format!("{}, is not applied: {why}", described(snippet, id)))
-                .next(format!("Look at it: osmynt open {id}\nTo apply it without being asked, use --yes.")))
-        }
+        None => Err(Failure::refused(format!("{}, is not applied: {why}", described(snippet, id)))
+            .next(format!("Look at it: osmynt open {id}\nTo apply it without being asked, use --yes."))),
         Some(answer) if matches!(answer.to_lowercase().as_str(), "y" | "yes") => Ok(()),
         Some(_) => Err(Failure::refused("it was not confirmed, so nothing has changed")),
     }

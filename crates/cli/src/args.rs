@@ -266,8 +266,8 @@ Example:
     },
     /// Stop the erasure of this device's user, or one that you asked for
     #[command(after_help = "\
-Only somebody who is signed in to your account can have asked for it, and they can ask again. See
-who that is: osmynt session list, osmynt account events
+Only somebody who is signed in to your account can have asked for it, and they can ask again. Secure
+the account at GitHub, and see what they did: osmynt account events
 
 Examples:
   osmynt account keep
@@ -320,6 +320,9 @@ Example:
         /// What to call it; the service does not learn the name
         #[arg(value_name = "NAME")]
         name: String,
+        /// Do not ask, even if you are in a team of that name
+        #[arg(long)]
+        yes: bool,
     },
     /// List your teams
     #[command(after_help = "\
@@ -363,6 +366,8 @@ Examples:
   osmynt team join - < code.txt")]
     Join {
         /// The whole code, or - to read it from standard input
+        // What is pasted instead of a code may begin with a hyphen, as ids do, and is to get the answer about codes.
+        #[arg(value_name = "CODE", allow_hyphen_values = true)]
         code: String,
     },
     /// Take in somebody who has asked to join
@@ -469,7 +474,7 @@ Example:
 pub(crate) struct Invite {
     #[command(subcommand)]
     pub(crate) command: Option<Invitations>,
-    /// The team: its name, or its id or the beginning of it
+    /// The team: its name, or its id or the first 4 characters of it or more
     // Always there when there is no subcommand.
     #[arg(value_name = "TEAM", allow_hyphen_values = true, required = true)]
     pub(crate) team: Option<String>,
@@ -520,7 +525,7 @@ pub(crate) struct Somebody {
 
 #[derive(Debug, Args)]
 pub(crate) struct TeamName {
-    /// The team: its name, or its id or the beginning of it
+    /// The team: its name, or its id or the first 4 characters of it or more
     // One id in 64 begins with a hyphen.
     #[arg(value_name = "TEAM", allow_hyphen_values = true)]
     pub(crate) team: String,
@@ -710,6 +715,8 @@ mod tests {
             &["team", "invite", "-Uab", "--for", "-Uab_c12"],
             &["team", "invite", "revoke", "-Uab", "-q-b"],
             &["account", "keep", "-Uab_c12"],
+            &["team", "join", "-3ab"],
+            &["team", "join", "-"],
             &["list", "--team", "--ab"],
             &["share", "main.rs", "--team", "-Uab", "--to", "alice"],
         ] {

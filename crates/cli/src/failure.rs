@@ -32,6 +32,8 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// A stable word for programs.
     pub(crate) code: &'static str,
+    /// The code of a refusal by the rules or the service (`docs/protocol.md` section 8).
+    pub(crate) refusal: Option<&'static str>,
     /// What happened, without a full stop.
     pub(crate) message: Cow<'static, str>,
     /// What to do next: whole sentences.
@@ -40,7 +42,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     fn new(exit: Exit, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { exit, code, message: message.into(), next: None }
+        Self { exit, code, refusal: None, message: message.into(), next: None }
     }
 
     /// Something went wrong on this machine.
@@ -98,6 +100,10 @@ impl From<Error> for Failure {
             Class::Tampered => (Exit::Untrusted, "not-verified"),
             Class::Unavailable => (Exit::Unreachable, "unreachable"),
         };
-        Self { exit, code, message: error.to_string().into(), next: error.advice() }
+        let refusal = match &error {
+            Error::Refused { code, .. } => Some(code.as_str()),
+            _ => None,
+        };
+        Self { exit, code, refusal, message: error.to_string().into(), next: error.advice() }
     }
 }

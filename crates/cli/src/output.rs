@@ -20,6 +20,9 @@ use std::{
     time::Duration,
 };
 
+/// No line of prose is longer on a terminal, however wide it is.
+const LINE: usize = 100;
+
 /// Where output goes and in which form.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "four independent facts about the surroundings")]
@@ -78,7 +81,10 @@ impl Output {
 
     /// That it is done, which `--quiet` leaves out.
     pub(crate) fn done(self, value: &Value, text: impl FnOnce(Paint) -> String) -> Result<()> {
-        if self.quiet && !self.json { Ok(()) } else { self.answer(value, text) }
+        if self.quiet && !self.json {
+            return Ok(());
+        }
+        self.answer(value, |paint| wrapped(&text(paint), &io::stdout()))
     }
 
     /// Bytes as they are.
@@ -104,7 +110,8 @@ impl Output {
     pub(crate) fn warn(self, text: &str) {
         if !self.json {
             let paint = Paint(self.error_color);
-            let _ = writeln!(io::stderr(), "{} {text}", paint.warning("note:"));
+            let text = wrapped(&format!("{} {text}", paint.warning("note:")), &io::stderr());
+            let _ = writeln!(io::stderr(), "{text}");
         }
     }
 
@@ -113,12 +120,13 @@ impl Output {
         let mut err = anstream::AutoStream::always(io::stderr().lock());
         let _ = if self.json {
             let mut error = json!({"code": failure.code, "message": failure.message});
-            if let (Some(next), Some(error)) = (&failure.next, error.as_object_mut()) {
-                error.insert("next".into(), json!(next));
+            if let Some(error) = error.as_object_mut() {
+                error.extend(failure.refusal.map(|refusal| ("refusal".into(), json!(refusal))));
+                error.extend(failure.next.as_ref().map(|next| ("next".into(), json!(next))));
             }
             writeln!(err, "{}", json_text(&json!({"error": error})))
         } else {
-            writeln!(err, "{}", failed(failure, Paint(self.error_color)))
+            writeln!(err, "{}", wrapped(&failed(failure, Paint(self.error_color)), &io::stderr()))
         };
     }
 
@@ -127,12 +135,18 @@ impl Output {
         Paint(self.color)
     }
 
-    /// Asks a person at a terminal, and gives what they type. None where there is nobody to ask.
+    /// Whether there is a person at a terminal who can type.
+    pub(crate) fn for_asking(self) -> bool {
+        !self.json && io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Asks a person at a terminal, and gives what they type from now on. None where there is nobody to ask.
     pub(crate) fn ask(self, question: &str) -> Result<Option<String>> {
-        if self.json || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        if !self.for_asking() {
             return Ok(None);
         }
-        let mut answer = String::new();
+        forget_typed();
+        let (question, mut answer) = (wrapped(question, &io::stderr()), String::new());
         let asked = write!(io::stderr(), "{question} ").and_then(|()| io::stdin().read_line(&mut answer));
         asked.map_err(Failure::io("cannot ask"))?;
         Ok(Some(answer.trim().to_owned()))
@@ -149,6 +163,23 @@ impl Output {
             Progress(None)
         }
     }
+}
+
+/// Text with its long lines broken where the terminal that shows it ends, at 100 columns at most. Elsewhere, and where a line is
+/// set apart for copying, it stays as it is.
+fn wrapped(text: &str, stream: &impl IsTerminal) -> String {
+    if stream.is_terminal() { broken(text, textwrap::termwidth().min(LINE)) } else { text.to_owned() }
+}
+
+fn broken(text: &str, width: usize) -> String {
+    let line = |line: &str| if line.starts_with("  ") { line.to_owned() } else { textwrap::fill(line, width) };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Drops what was typed before a question was seen: it is no answer to it.
+fn forget_typed() {
+    #[cfg(unix)]
+    let _ = rustix::termios::tcflush(io::stdin(), rustix::termios::QueueSelector::IFlush);
 }
 
 /// A reader that has seen enough (`| head`) is no failure.
@@ -265,21 +296,32 @@ pub(crate) fn ago(then: Time, now: Time) -> String {
     match (now.since(then), then.since(now)) {
         (0..60, 0..60) => "just now".into(),
         // What was to last for 7 days is not to read "6 days" a second later.
-        (0, ahead) => format!("in {}", span(ahead.saturating_add(59))),
-        (passed, _) => format!("{} ago", span(passed)),
+        (0, ahead) => format!("in {}", about(ahead)),
+        (passed, _) => format!("{} ago", about(passed)),
     }
 }
 
-/// A number of seconds in its largest whole unit.
+const UNITS: [(u64, &str); 5] = [(31_557_600, "year"), (86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
+
+/// About how long some seconds are, rounded to the nearest: 57 minutes are an hour.
+fn about(seconds: u64) -> String {
+    let fits = |unit: u64| seconds.saturating_mul(100) >= unit.saturating_mul(95);
+    UNITS.iter().find(|(unit, _)| fits(*unit)).map_or_else(
+        || counted(seconds, "second"),
+        |(unit, name)| counted(seconds.saturating_add(unit / 2).checked_div(*unit).unwrap_or_default(), name),
+    )
+}
+
+/// A number of seconds in the largest unit that it is a whole number of.
 pub(crate) fn span(seconds: u64) -> String {
-    const UNITS: [(u64, &str); 5] =
-        [(31_557_600, "year"), (86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
-    UNITS
-        .iter()
-        .find_map(|&(unit, name)| {
-            seconds.checked_div(unit).filter(|&n| n > 0).map(|n| format!("{n} {name}{}", if n == 1 { "" } else { "s" }))
-        })
-        .unwrap_or_else(|| "0 seconds".into())
+    let whole = |unit: u64| seconds.checked_div(unit).filter(|n| *n > 0 && seconds.is_multiple_of(unit));
+    let said = UNITS.iter().find_map(|(unit, name)| whole(*unit).map(|n| counted(n, name)));
+    said.unwrap_or_else(|| counted(seconds, "second"))
+}
+
+/// A number of things: `1 day`, `2 days`.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// A number of bytes for people.
@@ -389,6 +431,13 @@ mod tests {
         assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), value);
     }
 
+    #[test]
+    fn prose_is_broken_where_the_terminal_ends_and_what_is_to_be_copied_is_not() {
+        let text = "error: one two three four\nfive\n\n  osmynt team join osmynt1aaaaaaaaaaaaa";
+        assert_eq!(broken(text, 16), "error: one two\nthree four\nfive\n\n  osmynt team join osmynt1aaaaaaaaaaaaa");
+        assert_eq!(broken(text, 100), text);
+    }
+
     proptest! {
         #[test]
         fn nothing_unseen_is_left_in_json(text in any::<String>()) {
@@ -414,7 +463,14 @@ mod tests {
         assert_eq!(ago(Time(0), Time(86_400 * 400)), "1 year ago");
         assert_eq!(ago(Time(8_300), Time(1_000)), "in 2 hours");
         assert_eq!(ago(Time(604_799), Time(0)), "in 7 days");
-        assert_eq!(span(0), "0 seconds");
+        assert_eq!(ago(Time(172_800 - 360), Time(0)), "in 2 days");
+        assert_eq!(ago(Time(0), Time(3_400)), "57 minutes ago");
+        assert_eq!(ago(Time(0), Time(3_599)), "1 hour ago");
+        for (seconds, said) in
+            [(0, "0 seconds"), (1, "1 second"), (90, "90 seconds"), (129_600, "36 hours"), (259_200, "3 days")]
+        {
+            assert_eq!(span(seconds), said);
+        }
         assert_eq!(bytes(1_023), "1023 B");
         assert_eq!(bytes(1_536), "1.5 KiB");
         assert_eq!(bytes(10_485_760), "10.0 MiB");

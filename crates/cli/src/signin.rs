@@ -4,7 +4,7 @@ use crate::{
     account::{day, erasure_of, pending, warn},
     args::Login,
     failure::{Failure, Result},
-    output::{Output, Paint, span, table, waiting},
+    output::{Output, Paint, counted, span, table, waiting},
     sessions::confirm,
     teams::{role_word, shortened},
 };
@@ -93,7 +93,7 @@ fn stand(client: &mut Client, standing: &Standing, args: &Login, out: Output) ->
 fn stranger(other: &OtherUser) -> Failure {
     if other.devices > 0 {
         return Failure::refused(
-            "your account has other devices, and this one is not among them: it can neither share nor open",
+            "this device can neither share nor open: your account has another one, and so far only one device can",
         )
         .next("Use the device that you signed in with first.");
     }
@@ -106,7 +106,7 @@ fn stranger(other: &OtherUser) -> Failure {
 fn start_over(client: &mut Client, other: &OtherUser, yes: bool, out: Output) -> Result<()> {
     if !yes {
         let login = word(&client.profile().login, EXCERPT_CHARS);
-        let question = format!("\n{}\nTo start over, type your login, {login}:", explained(other));
+        let question = format!("\n{}\nType your login, {login}, to start over:", explained(other));
         confirm(out, &question, |answer| answer.eq_ignore_ascii_case(&login))?;
     }
     let user = {
@@ -134,7 +134,7 @@ fn explained(other: &OtherUser) -> String {
     };
     let mut text = format!(
         "Starting over makes this device a new user of your account.\n\n\
-         Your former user {} stays, with {devices}.\n\
+         Your former user {} stays, with {devices}. \
          Nothing is deleted on any machine. What was shared before cannot be opened on this device.\n",
         other.user
     );
@@ -221,13 +221,18 @@ fn about(me: &Me, server: &str, paint: Paint) -> String {
         None => format!("{}, as the service says,", word(&me.login, EXCERPT_CHARS)),
     };
     let mut text = format!("{login}{name} on {}, at {server}\n", line(&me.device_name));
-    let _ = match me.user {
-        Some(user) => {
-            let these = if me.devices == 1 { "1 active device" } else { &format!("{} active devices", me.devices) };
-            writeln!(text, "user {}, with {these}", paint.id(&user.to_string()))
-        }
-        None => writeln!(text, "{}", paint.warning("This device can neither share nor open: see `osmynt login`.")),
-    };
+    if let Some(user) = me.user {
+        let these = counted(u64::try_from(me.devices).unwrap_or(u64::MAX), "active device");
+        let _ = writeln!(text, "user {}, with {these}", paint.id(&user.to_string()));
+    } else {
+        let instead = match &me.other {
+            Some(other) if other.devices > 0 => {
+                "use the one that you signed in with first. So far, one device of an account can share and open."
+            }
+            _ => "start over with it: osmynt login --start-over",
+        };
+        let _ = writeln!(text, "{}", paint.warning(&format!("This device can neither share nor open: {instead}")));
+    }
     for erasure in me.erasures.iter().filter(|erasure| Some(erasure.user) != me.user) {
         let _ = writeln!(
             text,

@@ -4,12 +4,12 @@ use crate::{
     args::{Invitations, Invite as Inviting, Joining, Role, Team as Command},
     client,
     failure::{Failure, Result},
-    output::{Output, Paint, ago, now, span, table},
+    output::{Output, Paint, ago, counted, now, span, table},
     sessions::confirm,
 };
 use osmynt_client::{
-    Client, Doubt, Invite, InviteId, Joined, Joiner, Joining as Policy, Member, Person, Place, Role as ClientRole,
-    Team, TeamId, TeamSummary, UserId,
+    Class, Client, Doubt, Error, Invite, InviteId, Joined, JoinedAs, Joiner, Joining as Policy, Member, Outcome,
+    Person, Place, Role as ClientRole, Team, TeamId, TeamSummary, UserId, Was,
 };
 use osmynt_core::{limits::TEAM_NAME_CHARS, text};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use std::{fmt::Write, io};
 pub(crate) fn run(command: &Command, out: Output) -> Result<()> {
     let client = client(out)?;
     match command {
-        Command::New { name } => new(&client, name, out),
+        Command::New { name, yes } => new(&client, name, *yes, out),
         Command::List => list(&client, out),
         Command::Show(team) => show(&client, &team.team, out),
         Command::Invite(args) => match &args.command {
@@ -41,7 +41,17 @@ pub(crate) fn run(command: &Command, out: Output) -> Result<()> {
     }
 }
 
-fn new(client: &Client, name: &str, out: Output) -> Result<()> {
+fn new(client: &Client, name: &str, yes: bool, out: Output) -> Result<()> {
+    let same = client.teams_called(name)?;
+    if !same.is_empty() && !yes {
+        let question = format!(
+            "You are in a team called {} already ({}). Another one of the same name must then be named by its id. Make it? \
+             [y/N]",
+            said(name),
+            same.iter().map(shortened).collect::<Vec<_>>().join(", ")
+        );
+        confirm(out, &question, |answer| matches!(answer.to_lowercase().as_str(), "y" | "yes"))?;
+    }
     let team = {
         let _progress = out.progress("Making the team");
         client.create_team(name)?
@@ -66,11 +76,19 @@ fn list(client: &Client, out: Output) -> Result<()> {
         }
         let rows: Vec<_> = teams
             .iter()
-            .map(|team| vec![name_or_id(team.name.as_deref(), team.id), place(team.place), team.id.to_string()])
+            .map(|team| {
+                let waiting = match team.waiting {
+                    0 => String::new(),
+                    1 => "1 waits to be confirmed".into(),
+                    several => format!("{several} wait to be confirmed"),
+                };
+                vec![name_or_id(team.name.as_deref(), team.id), place(team.place), team.id.to_string(), waiting]
+            })
             .collect();
         let gone = place(Place::Vanished);
         table(&rows, |column, cell| match column {
             2 => paint.faint(cell),
+            3 => paint.warning(cell),
             1 if cell == gone => paint.warning(cell),
             _ => cell.to_owned(),
         })
@@ -94,6 +112,7 @@ fn listed(team: &TeamSummary) -> Value {
         "role": role,
         "epoch": epoch,
         "asked_at": asked_at,
+        "waiting": team.waiting,
     })
 }
 
@@ -176,7 +195,7 @@ fn described(team: &Team, paint: Paint) -> String {
             vec![
                 person(&member.person),
                 role_word(member.role).into(),
-                counted(member.devices, "device"),
+                counted(count(member.devices), "device"),
                 if member.me { "you".into() } else { String::new() },
             ]
         })
@@ -194,10 +213,18 @@ fn described(team: &Team, paint: Paint) -> String {
             .iter()
             .map(|joiner| {
                 let asked = format!("asked {}", ago(joiner.asked_at, now()));
-                vec![person(&joiner.person), role_word(joiner.role).into(), asked]
+                vec![person(&joiner.person), role_word(joiner.role).into(), asked, joiner.person.user.to_string()]
             })
             .collect();
         let _ = write!(text, "\nWaiting to be confirmed\n{}", table(&joiners, people));
+        if !team.pending && team.role != ClientRole::Member {
+            let name = quoted(&text::line(&team.name));
+            let _ = write!(
+                text,
+                "Ask them, not through osmynt, whether the user id is theirs (`osmynt whoami` shows it); then\n\n  \
+                 osmynt team confirm {name} USER_ID\n  osmynt team remove {name} USER_ID    to turn them away\n"
+            );
+        }
     }
     if !team.invites.is_empty() {
         let _ = write!(text, "\nOpen invitations\n{}", table_of(&team.invites, paint));
@@ -212,7 +239,7 @@ fn table_of(invites: &[Invite], paint: Paint) -> String {
             vec![
                 shortened(&invite.id),
                 role_word(invite.role).into(),
-                format!("{} left", counted(usize::try_from(invite.uses_left).unwrap_or(usize::MAX), "use")),
+                format!("{} left", counted(invite.uses_left.into(), "use")),
                 format!("expires {}", ago(invite.expires, now())),
                 format!("made by {}", person(&invite.by)),
                 invite.user.map(|user| format!("for {user} only")).unwrap_or_default(),
@@ -244,6 +271,7 @@ fn invite(client: &Client, args: &Inviting, out: Output) -> Result<()> {
         let team = client.find_team(args.team.as_deref())?;
         client.invite(team, (*role).into(), expires.0, *uses, user.as_deref())?
     };
+    let long = span(expires.0.as_secs());
     let invite = &invitation.invite;
     let value = json!({
         "code": invitation.code,
@@ -254,14 +282,11 @@ fn invite(client: &Client, args: &Inviting, out: Output) -> Result<()> {
         "user": invite.user.map(|user| user.to_string()),
     });
     out.answer(&value, |_| invitation.code.clone())?;
-    let long = span(expires.0.as_secs());
     out.note(&match (invite.user, invite.uses_left) {
-        (Some(user), _) => format!("Only user {user} can join with this code, for {long}."),
-        (None, 1) => {
-            format!("The first who has this code can join, for {long}. Send it where only they can read it.")
-        }
+        (Some(user), _) => format!("only user {user} can join with this code, within {long}."),
+        (None, 1) => format!("one person can join with this code, within {long}. Send it where only they can read it."),
         (None, uses) => {
-            format!("The first {uses} who have this code can join, for {long}. Send it where only they can read it.")
+            format!("{uses} people can join with this code, within {long}. Send it where only they can read it.")
         }
     });
     Ok(())
@@ -277,10 +302,10 @@ fn invitations(client: &Client, team: &str, out: Output) -> Result<()> {
     })
 }
 
-fn revoke(client: &Client, team: &str, invite: &str, out: Output) -> Result<()> {
+fn revoke(client: &Client, selector: &str, invite: &str, out: Output) -> Result<()> {
     let progress = out.progress("Closing the invitation");
-    let team = client.find_team(Some(team))?;
-    let revoked = client.revoke_invite(team, invite)?;
+    let team = client.find_team(Some(selector))?;
+    let revoked = client.revoke_invite(team, invite).map_err(in_team(selector))?;
     drop(progress);
     out.done(&json!({"team": team.to_string(), "revoked": revoked.to_string()}), |paint| {
         format!("Closed the invitation {}. Nobody joins by it any more.", paint.id(&shortened(&revoked)))
@@ -289,63 +314,117 @@ fn revoke(client: &Client, team: &str, invite: &str, out: Output) -> Result<()> 
 
 fn join(client: &Client, code: &str, out: Output) -> Result<()> {
     let code = if code == "-" {
+        if out.for_asking() {
+            out.note("paste the code, then press Enter and Ctrl-D.");
+        }
         &io::read_to_string(io::stdin()).map_err(Failure::io("cannot read standard input"))?
     } else {
         code
     };
-    let joined = {
+    let me = client.user()?;
+    let Joined { place, before } = {
         let _progress = out.progress("Verifying the team and joining");
-        client.join(code)?
+        client.join(code).map_err(|error| unwelcome(error, me))?
     };
-    match joined {
-        Joined::Member(team) => out.done(&with(brief(&team), json!({"pending": false})), |paint| {
-            format!("Joined the team {} as {}.", paint.strong(&said(&team.name)), role_word(team.role))
+    match place {
+        JoinedAs::Member(team) => out.done(&with(brief(&team), json!({"pending": false, "before": before})), |paint| {
+            let (name, role) = (paint.strong(&said(&team.name)), role_word(team.role));
+            if before {
+                format!("You are in the team {name} already, as {role}.")
+            } else {
+                format!("Joined the team {name} as {role}.")
+            }
         }),
-        Joined::Pending { team, name } => {
-            let me = client.user()?;
-            let value = json!({"team": team.to_string(), "name": name, "role": null, "epoch": null, "pending": true});
+        JoinedAs::Pending { team, name } => {
+            let value = json!({"team": team.to_string(), "name": name, "role": null, "epoch": null, "pending": true, "before": before});
             // Also with --quiet: nobody should take it for done.
-            out.answer(&value, |paint| asked_to_join(&name, me, paint))
+            out.answer(&value, |paint| asked_to_join(&name, before, me, paint))
         }
     }
 }
 
-fn asked_to_join(name: &str, me: UserId, paint: Paint) -> String {
+/// What somebody can do whom an invitation does not let in.
+fn unwelcome(error: Error, me: UserId) -> Failure {
+    let refused = error.class() == Class::Refused;
+    let failure = Failure::from(error);
+    if refused && failure.next.is_none() {
+        return failure.next(format!(
+            "Ask an owner or admin for an invitation that is made for you:\n\n  osmynt team invite TEAM --for {me}"
+        ));
+    }
+    failure
+}
+
+fn asked_to_join(name: &str, before: bool, me: UserId, paint: Paint) -> String {
+    let asked = if before { "You have asked already" } else { "You asked" };
     format!(
-        "You asked to join {}; an owner or admin must confirm you. They run:\n\n  osmynt team confirm {} {me}\n\n\
+        "{asked} to join {}; an owner or admin must confirm you. They run:\n\n  osmynt team confirm {} {me}\n\n\
          Run `osmynt team list` to see whether they did.",
         paint.strong(&said(name)),
         quoted(&text::line(name))
     )
 }
 
-fn admit(client: &Client, team: &str, who: &str, out: Output) -> Result<()> {
+fn admit(client: &Client, selector: &str, who: &str, out: Output) -> Result<()> {
     let progress = out.progress("Confirming and replacing the team's key");
-    let team = client.find_team(Some(team))?;
-    let confirmed = client.confirm(team, who)?;
+    let team = client.find_team(Some(selector))?;
+    let confirmed = client.confirm(team, who).map_err(in_team(selector))?;
     drop(progress);
     out.done(&json!({"team": team.to_string(), "confirmed": of(&confirmed)}), |paint| {
         format!("{} is in the team now, and can open what is shared from now on.", paint.strong(&person(&confirmed)))
     })
 }
 
-fn remove(client: &Client, team: &str, who: &str, out: Output) -> Result<()> {
+fn remove(client: &Client, selector: &str, who: &str, out: Output) -> Result<()> {
     let progress = out.progress("Removing and replacing the team's key");
-    let team = client.find_team(Some(team))?;
-    let outcome = client.remove_member(team, who)?;
+    let team = client.find_team(Some(selector))?;
+    let outcome = client.remove_member(team, who).map_err(in_team(selector))?;
     drop(progress);
-    let value = json!({"team": team.to_string(), "removed": of(&outcome.person), "closed": ids(&outcome.closed), "open": ids(&outcome.open)});
-    out.done(&value, |paint| {
-        let who = paint.strong(&person(&outcome.person));
-        let (closed, open) = (closed(&outcome.closed, paint), open(&outcome.open, paint));
-        format!("Removed {who}. What is shared from now on, they cannot open.{closed}{open}")
-    })
+    let value = json!({
+        "team": team.to_string(),
+        "removed": of(&outcome.person),
+        "was": was(outcome.was),
+        "closed": ids(&outcome.closed),
+        "open": ids(&outcome.open),
+    });
+    out.done(&value, |paint| removed(&outcome, selector, paint))
 }
 
-fn role_of(client: &Client, team: &str, who: &str, role: Role, out: Output) -> Result<()> {
+fn removed(outcome: &Outcome, selector: &str, paint: Paint) -> String {
+    let who = paint.strong(&person(&outcome.person));
+    let what = match outcome.was {
+        Was::Member => format!("Removed {who}. What is shared from now on, they cannot open."),
+        Was::Joiner => format!("Turned {who} away. They come in only by an invitation that is made for them (--for)."),
+        Was::Former => {
+            format!("{who} had left. From now on they come back only by an invitation that is made for them (--for).")
+        }
+    };
+    format!("{what}{}{}", closed(&outcome.closed, paint), open(&outcome.open, selector, paint))
+}
+
+/// The same for a program.
+const fn was(was: Was) -> &'static str {
+    match was {
+        Was::Member => "member",
+        Was::Joiner => "joiner",
+        Was::Former => "former",
+    }
+}
+
+/// Where to look for somebody or something that is not in the team.
+fn in_team(selector: &str) -> impl Fn(Error) -> Failure {
+    move |error| match &error {
+        Error::NotFound { .. } => {
+            Failure::from(error).next(format!("See `osmynt team show {}`.", quoted(&text::line(selector))))
+        }
+        _ => error.into(),
+    }
+}
+
+fn role_of(client: &Client, selector: &str, who: &str, role: Role, out: Output) -> Result<()> {
     let progress = out.progress("Changing the role");
-    let team = client.find_team(Some(team))?;
-    let outcome = client.set_role(team, who, role.into())?;
+    let team = client.find_team(Some(selector))?;
+    let outcome = client.set_role(team, who, role.into()).map_err(in_team(selector))?;
     drop(progress);
     let value = json!({
         "team": team.to_string(),
@@ -366,20 +445,21 @@ fn closed(invites: &[InviteId], paint: Paint) -> String {
         return String::new();
     }
     let which: Vec<_> = invites.iter().map(|invite| paint.id(&shortened(invite))).collect();
-    let what = counted(invites.len(), "open invitation");
+    let what = counted(count(invites.len()), "open invitation");
     format!("\nClosed {what} that they made or came in by: {}", which.join(", "))
 }
 
 /// The invitations by which anybody may still come in, as a warning.
-fn open(invites: &[InviteId], paint: Paint) -> String {
+fn open(invites: &[InviteId], team: &str, paint: Paint) -> String {
     if invites.is_empty() {
         return String::new();
     }
     let which: Vec<_> = invites.iter().map(|invite| paint.id(&shortened(invite))).collect();
-    let what = counted(invites.len(), "invitation");
+    let what = counted(count(invites.len()), "invitation");
     format!(
-        "\nStill open for anybody who has the code: {what} ({}). If they may know one: osmynt team invite revoke",
-        which.join(", ")
+        "\nStill open for anybody who has the code: {what} ({}). If they may know one: osmynt team invite revoke {} ID",
+        which.join(", "),
+        quoted(&text::line(team))
     )
 }
 
@@ -387,19 +467,17 @@ fn ids(invites: &[InviteId]) -> Vec<String> {
     invites.iter().map(InviteId::to_string).collect()
 }
 
-fn joining_of(client: &Client, team: &str, joining: Joining, out: Output) -> Result<()> {
+fn joining_of(client: &Client, selector: &str, joining: Joining, out: Output) -> Result<()> {
     let progress = out.progress("Changing what it takes to join");
-    let team = client.find_team(Some(team))?;
+    let team = client.find_team(Some(selector))?;
     client.set_joining(team, joining.into())?;
     drop(progress);
-    out.done(&json!({"team": team.to_string(), "joining": policy(joining.into())}), |_| {
-        match joining {
-            Joining::Invitation => "Whoever has an invitation joins at once.",
-            Joining::Confirmation => {
-                "Whoever joins now waits until an owner or admin confirms them: osmynt team confirm"
-            }
-        }
-        .into()
+    out.done(&json!({"team": team.to_string(), "joining": policy(joining.into())}), |_| match joining {
+        Joining::Invitation => "Whoever has an invitation joins at once.".into(),
+        Joining::Confirmation => format!(
+            "Whoever joins now waits until an owner or admin confirms them. See who waits: osmynt team show {}",
+            quoted(&text::line(selector))
+        ),
     })
 }
 
@@ -465,8 +543,10 @@ fn delete(client: &Client, team: &str, yes: bool, out: Output) -> Result<()> {
             client.team(id)?
         };
         if team.pending || team.role != ClientRole::Owner {
-            return Err(Failure::refused("only an owner can delete the team")
-                .next("To leave it: osmynt team leave TEAM. To see who its owners are: osmynt team show TEAM"));
+            let name = quoted(&text::line(&team.name));
+            return Err(Failure::refused("only an owner can delete the team").next(format!(
+                "To leave it: osmynt team leave {name}\nTo see who its owners are: osmynt team show {name}"
+            )));
         }
         confirm(out, &farewell(&team), |answer| names(answer, &team))?;
     }
@@ -486,10 +566,11 @@ fn delete_now(client: &Client, team: TeamId, out: Output) -> Result<()> {
 fn farewell(team: &Team) -> String {
     let name = text::line(&team.name);
     let others = team.members.iter().filter(|member| !member.me).count();
-    let whom = if others == 0 { String::new() } else { format!(", for you and {}", counted(others, "other member")) };
+    let whom =
+        if others == 0 { String::new() } else { format!(", for you and {}", counted(count(others), "other member")) };
     format!(
-        "This deletes the team {} with all that is in it{whom}, for good.\n\
-         What somebody opened or saved stays with them.\n\nTo delete it, type its name, {name}:",
+        "This deletes the team {} with all that is in it{whom}, for good. What somebody opened or saved stays with \
+         them.\n\nType {name} to delete it:",
         said(&team.name)
     )
 }
@@ -628,8 +709,8 @@ pub(crate) fn shortened(id: &impl ToString) -> String {
     id.to_string().chars().take(8).collect()
 }
 
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+fn count(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// A name as an argument that can be copied.
@@ -724,8 +805,8 @@ mod tests {
 
     #[test]
     fn somebodys_place_in_a_team_is_said_in_words_and_to_programs() {
-        let team = |place| TeamSummary { id: ID.parse().unwrap(), name: Some("backend".into()), place };
-        let with_rest = |rest| with(json!({"team": ID, "name": "backend"}), rest);
+        let team = |place| TeamSummary { id: ID.parse().unwrap(), name: Some("backend".into()), place, waiting: 2 };
+        let with_rest = |rest| with(json!({"team": ID, "name": "backend", "waiting": 2}), rest);
         let (owner, waits) = (
             Place::Member { role: ClientRole::Owner, epoch: 3 },
             Place::Pending { role: ClientRole::Member, asked_at: Time(0) },
@@ -754,6 +835,7 @@ mod tests {
             id: id.parse().unwrap(),
             name: Some(name.into()),
             place: Place::Vanished,
+            waiting: 0,
         };
         let (one, two) = (team(ID, "backend"), team(OTHER, "frontend"));
         let found =
@@ -773,7 +855,9 @@ mod tests {
         assert_eq!(closed(&[], paint), "");
         assert_eq!(closed(&[one], paint), "\nClosed 1 open invitation that they made or came in by: 47DEQpj8");
         assert!(closed(&[one, two], paint).starts_with("\nClosed 2 open invitations"));
-        assert_eq!(open(&[], paint), "");
-        assert!(open(&[one], paint).starts_with("\nStill open for anybody who has the code: 1 invitation (47DEQpj8)."));
+        assert_eq!(open(&[], "backend", paint), "");
+        let still = open(&[one], "the team", paint);
+        assert!(still.starts_with("\nStill open for anybody who has the code: 1 invitation (47DEQpj8)."), "{still}");
+        assert!(still.ends_with("osmynt team invite revoke 'the team' ID"), "{still}");
     }
 }

@@ -59,6 +59,11 @@ pub enum Error {
         /// Which, ready to be shown.
         teams: Vec<String>,
     },
+    /// The caller waits to be confirmed in a team, and asked for what only a member may do.
+    Pending {
+        /// The team's name, ready to be shown.
+        team: String,
+    },
     /// Nobody has signed in from this home.
     NotSignedIn,
     /// Somebody had, but the session is over or was ended.
@@ -81,7 +86,8 @@ pub enum Error {
     RevokedDevice,
     /// There is no such thing, or none that is the caller's business.
     NotFound {
-        /// What was looked for: `team`, `member`, `snippet`, `invitation`, `session`.
+        /// What was looked for: `team`, `member`, `joiner` (somebody who waits to be confirmed), `snippet`, `invitation`,
+        /// `session`.
         what: &'static str,
         /// What was given.
         selector: String,
@@ -154,9 +160,11 @@ impl Error {
                 Class::Usage
             }
             Self::NotSignedIn | Self::SessionOver => Class::NotSignedIn,
-            Self::SignInDenied { .. } | Self::SignInExpired | Self::UnknownDevice | Self::RevokedDevice => {
-                Class::Refused
-            }
+            Self::SignInDenied { .. }
+            | Self::SignInExpired
+            | Self::UnknownDevice
+            | Self::RevokedDevice
+            | Self::Pending { .. } => Class::Refused,
             Self::NotFound { .. } | Self::NoKey { .. } => Class::NotFound,
             Self::Tampered { .. } | Self::BadKey { .. } => Class::Tampered,
             Self::Vanished { .. } | Self::NoPrekey { .. } => Class::Conflict,
@@ -177,7 +185,8 @@ impl Error {
     pub fn advice(&self) -> Option<Cow<'static, str>> {
         let advice = match self {
             Self::Usage { .. } | Self::SignInDenied { known: false } | Self::Home { .. } => return None,
-            Self::Ambiguous { .. } => "Give its id, or more of it.",
+            Self::Ambiguous { .. } => "Give its id, or more characters of it.",
+            Self::Pending { .. } => "Ask them to run `osmynt team confirm`.",
             Self::Doubtful { .. } => {
                 "Give the user id, after asking them whether it is theirs. If a name has changed for good, say so with `osmynt team accept-name`."
             }
@@ -190,14 +199,16 @@ impl Error {
             }
             Self::SignInExpired => "Start again with `osmynt login`.",
             Self::OtherAccount { .. } => "Set OSMYNT_HOME to another folder to use another account beside it.",
-            Self::UnknownDevice => "Run `osmynt login` to see what you can do.",
+            Self::UnknownDevice => {
+                "Use the device that you signed in with first: so far, one device of an account can share and open. If you have lost it, see `osmynt login --help`."
+            }
             Self::RevokedDevice => {
                 "Remove what this device keeps with `osmynt logout --erase`, and sign in again to start over with a new key."
             }
             Self::NotFound { what: "team", .. } => "See `osmynt team list`.",
             Self::NotFound { what: "snippet", .. } => "See `osmynt list`.",
             Self::NotFound { what: "session", .. } => "See `osmynt session list`.",
-            Self::NotFound { .. } => "See `osmynt team show`.",
+            Self::NotFound { .. } => "See `osmynt team show TEAM`.",
             Self::BadKey { .. } => {
                 "Ask them to run `osmynt team rotate`, or share something: that makes a new key. What was shared under the bad one must be shared again."
             }
@@ -279,10 +290,19 @@ impl fmt::Display for Error {
                 write!(f, "\"{selector}\" is a name that cannot be relied on: {}", people.join(", "))
             }
             Self::Vanished { teams } => {
-                write!(f, "the service does not list a team any more that you are in: {}", teams.join(", "))
+                write!(f, "you are in {}, which the service no longer lists", teams.join(", "))
             }
-            Self::UnknownDevice => f.write_str("this device is not one of the account's active devices"),
+            Self::Pending { team } => {
+                write!(
+                    f,
+                    "you wait to be confirmed in {team}, and can do this once an owner or admin has confirmed you"
+                )
+            }
+            Self::UnknownDevice => f.write_str("this device can neither share nor open: your account has another one"),
             Self::RevokedDevice => f.write_str("this device was revoked"),
+            Self::NotFound { what: "joiner", selector } => {
+                write!(f, "nobody of the name or user id \"{selector}\" waits to be confirmed")
+            }
             Self::NotFound { what, selector } => write!(f, "there is no {what} \"{selector}\""),
             Self::BadKey { epoch, by } => {
                 write!(
@@ -300,7 +320,7 @@ impl fmt::Display for Error {
             Self::Refused { code: Code::ClockSkew, .. } => {
                 f.write_str("the clocks of this machine and of the service differ by more than a minute")
             }
-            Self::Refused { code, detail } => write!(f, "{detail} ({})", code.as_str()),
+            Self::Refused { detail, .. } => f.write_str(detail),
             Self::Tampered { what } => write!(f, "verification failed: {what}"),
             Self::Unavailable { why } => write!(f, "the service cannot be reached: {why}"),
             Self::RateLimited { .. } => f.write_str("the service has had too many requests from here"),

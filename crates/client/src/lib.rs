@@ -49,4 +49,6 @@ pub use session::Client;
 pub use sessions::SignedOut;
 pub use share::{Audience, Draft, Listing, Opened, Recipients, Rejected, Shared, Snippet};
 pub use signin::{GitHubName, Handshake, Me, Standing, UnsignedName};
-pub use team::{INVITATION_LIFETIME, Invitation, Invite, Joined, Joiner, Member, Outcome, Place, Team, TeamSummary};
+pub use team::{
+    INVITATION_LIFETIME, Invitation, Invite, Joined, JoinedAs, Joiner, Member, Outcome, Place, Team, TeamSummary, Was,
+};

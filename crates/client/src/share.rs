@@ -147,6 +147,7 @@ impl Client {
         let stored = with_rebuilds(|| {
             let mut synced = self.sync(team, None)?;
             // Before anything is changed for its sake.
+            self.check_confirmed(&synced.view)?;
             let recipients = self.recipients(&synced, &draft.to)?;
             if self.is_ended(&synced)? {
                 self.rotate(team)?;
@@ -274,7 +275,7 @@ impl Client {
     /// Verifies and decrypts a snippet from a file, with what this home knows of its team. Asks the service only for what
     /// this home has not read yet: the team's log as far as the author knew it, and the key of that epoch.
     pub fn open_file(&self, bytes: &[u8]) -> Result<Opened> {
-        let no_snippet = |_| Error::Tampered { what: "this file is no snippet, or a damaged one".into() };
+        let no_snippet = |_| Error::usage("this is no file that `osmynt export` has saved, or it is damaged");
         let container = Container::split(bytes).map_err(no_snippet)?;
         let said = Unverified::<SnippetStatement>::parse(container.statement).map_err(no_snippet)?;
         let said = said.payload();

@@ -39,6 +39,8 @@ pub struct TeamSummary {
     pub name: Option<String>,
     /// The caller's place in it.
     pub place: Place,
+    /// How many wait to be confirmed, if the caller may confirm them; otherwise 0.
+    pub waiting: usize,
 }
 
 /// Somebody's place in a team.
@@ -143,7 +145,16 @@ pub struct Invitation {
 
 /// How a team was joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Joined {
+pub struct Joined {
+    /// The caller's place.
+    pub place: JoinedAs,
+    /// Whether it was the caller's before: nothing has changed then, and the invitation was not used.
+    pub before: bool,
+}
+
+/// The place that somebody has who has joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JoinedAs {
     /// The caller is a member.
     Member(Team),
     /// The caller waits to be confirmed by an owner or admin.
@@ -155,11 +166,24 @@ pub enum Joined {
     },
 }
 
+/// What somebody was before something was done to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Was {
+    /// A member.
+    Member,
+    /// Somebody who waited to be confirmed.
+    Joiner,
+    /// Somebody who had left.
+    Former,
+}
+
 /// What was done to somebody, and which invitations that has closed: those that they had made or come in by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Who.
     pub person: Person,
+    /// What they were in the team.
+    pub was: Was,
     /// The invitations that nobody joins by any more.
     pub closed: Vec<InviteId>,
     /// The invitations by which anybody joins who has the code. A person who knows one comes in by it as another user.
@@ -172,7 +196,14 @@ impl Outcome {
         let open: BTreeSet<InviteId> = after.open_invites(now).map(|(id, _)| id).collect();
         let closed = before.open_invites(now).map(|(id, _)| id).filter(|id| !open.contains(id)).collect();
         let for_anybody = after.open_invites(now).filter(|(_, invite)| invite.user.is_none());
-        Self { person, closed, open: for_anybody.map(|(id, _)| id).collect() }
+        let was = if before.members().contains_key(&person.user) {
+            Was::Member
+        } else if before.pending(now).any(|(user, _)| user == person.user) {
+            Was::Joiner
+        } else {
+            Was::Former
+        };
+        Self { was, closed, open: for_anybody.map(|(id, _)| id).collect(), person }
     }
 }
 
@@ -193,20 +224,22 @@ impl Client {
         let mut teams = Vec::new();
         for Listed { id, name, vanished } in self.listed()? {
             if vanished {
-                teams.push(TeamSummary { id, name, place: Place::Vanished });
+                teams.push(TeamSummary { id, name, place: Place::Vanished, waiting: 0 });
                 continue;
             }
             let Synced { view, .. } = self.sync(id, None)?;
-            let state = view.state();
+            let (state, now) = (view.state(), system::now());
             let place = if let Some(member) = state.members().get(&me) {
                 Place::Member { role: member.role, epoch: current_epoch(state)? }
-            } else if let Some((_, pending)) = state.pending(system::now()).find(|(user, _)| *user == me) {
+            } else if let Some((_, pending)) = state.pending(now).find(|(user, _)| *user == me) {
                 Place::Pending { role: pending.role, asked_at: pending.asked_at }
             } else {
                 // Left or removed a moment ago.
                 continue;
             };
-            teams.push(TeamSummary { id, name: self.team_name(&view)?, place });
+            let confirms = matches!(place, Place::Member { role: Role::Owner | Role::Admin, .. });
+            let waiting = if confirms { state.pending(now).count() } else { 0 };
+            teams.push(TeamSummary { id, name: self.team_name(&view)?, place, waiting });
         }
         Ok(teams)
     }
@@ -232,7 +265,7 @@ impl Client {
             return Ok(team);
         }
         // Names are read anew: somebody may have renamed a team, to the name of another one too.
-        let teams = self.teams()?.into_iter().map(|TeamSummary { id, name, place }| Listed {
+        let teams = self.teams()?.into_iter().map(|TeamSummary { id, name, place, .. }| Listed {
             id,
             name,
             vanished: place == Place::Vanished,
@@ -251,6 +284,14 @@ impl Client {
             Some(_) => Err(Error::usage("the service lists this team; leave it instead")),
             None => Err(no_such("team", &team.to_string())),
         }
+    }
+
+    /// The caller's teams that this home knows by a name. Asks nobody.
+    pub fn teams_called(&self, name: &str) -> Result<Vec<TeamId>> {
+        let names = self.vault.read()?.teams;
+        let called =
+            |team: &TeamId| names.get(team).and_then(|team| team.name.as_ref()).is_some_and(|known| known.name == name);
+        Ok(self.listed_teams()?.into_iter().filter(called).collect())
     }
 
     /// Reads and verifies a team.
@@ -336,7 +377,8 @@ impl Client {
         chosen.ok_or_else(|| no_such("invitation", invite))
     }
 
-    /// Joins the team that an invitation's code is for, or asks to, as the team's policy says.
+    /// Joins the team that an invitation's code is for, or asks to, as the team's policy says. Nothing happens if the caller
+    /// is in the team already, or has asked already.
     pub fn join(&self, code: &str) -> Result<Joined> {
         let code = invitation::Code::read(code)?;
         let (here, origin) = (&self.profile.server, &code.origin);
@@ -347,7 +389,7 @@ impl Client {
         check_name(&code.name)?;
         let signer = Signer::from_scalar(&code.key)?;
         let (invite, user) = (InviteId(signer.kid()), self.user()?);
-        let mut member = false;
+        let (mut member, mut before) = (false, false);
         with_rebuilds(|| {
             let proof = signer.sign(&InviteProof { team: code.team, invite, user, iat: system::now() })?;
             let synced = self.sync(code.team, Some(&proof))?;
@@ -357,6 +399,11 @@ impl Client {
                 });
             }
             let state = synced.view.state();
+            member = state.members().contains_key(&user);
+            before = member || state.pending(system::now()).any(|(waiting, _)| waiting == user);
+            if before {
+                return Ok(());
+            }
             member = state.policy().joining == Joining::Invitation;
             let joined = TeamEvent::MemberJoined { invite, proof };
             let name = member.then_some(code.name.as_str());
@@ -365,34 +412,53 @@ impl Client {
         })?;
         let name = KnownName { name: code.name.clone(), seq: code.head.seq, vouched: true };
         self.remember_name(code.team, name)?;
-        if member {
-            self.team(code.team).map(Joined::Member)
+        let place = if member {
+            JoinedAs::Member(self.team(code.team)?)
         } else {
-            Ok(Joined::Pending { team: code.team, name: code.name })
-        }
+            JoinedAs::Pending { team: code.team, name: code.name }
+        };
+        Ok(Joined { place, before })
     }
 
     /// Makes somebody a member who waits to be confirmed, and rotates. Named as in [`Client::remove_member`].
     pub fn confirm(&self, team: TeamId, joiner: &str) -> Result<Person> {
         let mut person = None;
         self.change(team, true, |synced| {
-            let waiting = synced.view.state().pending(system::now()).map(|(user, _)| user);
-            let chosen = self.names(synced)?.choose(waiting, joiner)?;
+            let (state, names) = (synced.view.state(), self.names(synced)?);
+            let chosen = match names.choose(state.pending(system::now()).map(|(user, _)| user), joiner) {
+                Err(Error::NotFound { .. }) => Err(match names.choose(state.members().keys().copied(), joiner) {
+                    Ok(member) => {
+                        Error::usage(format!("{member} is in the team already, so there is nothing to confirm"))
+                    }
+                    Err(_) => no_such("joiner", joiner),
+                }),
+                chosen => chosen,
+            }?;
             let user = person.insert(chosen).user;
             Ok(vec![TeamEvent::MemberConfirmed { user }])
         })?;
-        person.ok_or_else(|| no_such("member", joiner))
-    }
-
-    /// Refuses somebody who waits to be confirmed. Named as in [`Client::remove_member`].
-    pub fn refuse(&self, team: TeamId, joiner: &str) -> Result<Outcome> {
-        self.expel(team, joiner, false)
+        person.ok_or_else(|| no_such("joiner", joiner))
     }
 
     /// Removes a member and rotates, refuses somebody who waits to be one, or bars somebody who has left. Named by user id, whole or its beginning (8
     /// characters or more), or by a login of which there is nothing odd to say, with or without `@`.
     pub fn remove_member(&self, team: TeamId, member: &str) -> Result<Outcome> {
-        self.expel(team, member, true)
+        let mut person = None;
+        let (synced, built) = self.change_as(team, |synced| {
+            let state = synced.view.state();
+            let waiting = state.pending(system::now()).map(|(user, _)| user);
+            let all = state.members().keys().copied().chain(waiting);
+            let names = self.names(synced)?;
+            let chosen = match names.choose(all, member) {
+                // Whoever left before they could be removed.
+                Err(Error::NotFound { .. }) => names.choose(state.everyone().iter().copied(), member)?,
+                chosen => chosen?,
+            };
+            let user = person.insert(chosen).user;
+            Ok((vec![TeamEvent::MemberRemoved { user }], state.members().contains_key(&user)))
+        })?;
+        let person = person.ok_or_else(|| no_such("member", member))?;
+        Ok(Outcome::of(person, synced.view.state(), &built.state))
     }
 
     /// Leaves the team, or asks no more to be confirmed. Its keys stay in the vault, for what was received before.
@@ -501,6 +567,9 @@ impl Client {
         with_rebuilds(|| {
             let synced = self.sync(team, None)?;
             let (events, rotate) = events(&synced)?;
+            if !matches!(events.as_slice(), [TeamEvent::MemberLeft {}]) {
+                self.check_confirmed(&synced.view)?;
+            }
             let name = if rotate { Some(self.known_name(&synced.view)?) } else { None };
             let built = self.build(Some(synced.view.state()), events, name.as_deref(), &synced.people)?;
             self.send(&commit_request(team, &built)?, &built)?;
@@ -535,23 +604,13 @@ impl Client {
         }
     }
 
-    fn expel(&self, team: TeamId, who: &str, members: bool) -> Result<Outcome> {
-        let mut person = None;
-        let (synced, built) = self.change_as(team, |synced| {
-            let state = synced.view.state();
-            let waiting = state.pending(system::now()).map(|(user, _)| user);
-            let all = state.members().keys().copied().filter(|_| members).chain(waiting);
-            let names = self.names(synced)?;
-            let chosen = match names.choose(all, who) {
-                // Whoever left before they could be removed.
-                Err(Error::NotFound { .. }) if members => names.choose(state.everyone().iter().copied(), who)?,
-                chosen => chosen?,
-            };
-            let user = person.insert(chosen).user;
-            Ok((vec![TeamEvent::MemberRemoved { user }], state.members().contains_key(&user)))
-        })?;
-        let person = person.ok_or_else(|| no_such("member", who))?;
-        Ok(Outcome::of(person, synced.view.state(), &built.state))
+    /// Refuses what only a member may do to somebody who waits to be one.
+    pub(crate) fn check_confirmed(&self, view: &TeamView) -> Result<()> {
+        let me = self.user()?;
+        if view.state().pending(system::now()).any(|(user, _)| user == me) {
+            return Err(Error::Pending { team: text::word(&self.known_name(view)?, limits::TEAM_NAME_CHARS) });
+        }
+        Ok(())
     }
 
     /// The team's name, which whoever rotates must know in order to seal it anew: from the vault, from the profile of any
@@ -617,6 +676,12 @@ fn find_user(state: &TeamState, selector: &str) -> Result<UserId> {
         return Ok(user);
     }
     let fitting: Vec<UserId> = state.everyone().iter().copied().filter(|user| is_id(*user, selector)).collect();
+    if fitting.is_empty() {
+        return Err(Error::usage(format!(
+            "\"{selector}\" is no user id, nor the beginning of one of somebody who is or was in the team; `osmynt whoami` \
+             shows people theirs"
+        )));
+    }
     let list = |users: &[UserId]| users.iter().map(UserId::to_string).collect();
     choose("member", selector, &fitting, |user| *user, list)
 }
@@ -688,7 +753,9 @@ fn no_such(what: &'static str, selector: &str) -> Error {
 }
 
 fn refuse_vanished(teams: &[Listed]) -> Result<()> {
-    let vanished: Vec<Listed> = teams.iter().filter(|team| team.vanished).cloned().collect();
+    // That they have vanished is what the error says.
+    let shown = |team: &Listed| Listed { vanished: false, ..team.clone() };
+    let vanished: Vec<Listed> = teams.iter().filter(|team| team.vanished).map(shown).collect();
     if vanished.is_empty() { Ok(()) } else { Err(Error::Vanished { teams: list_teams(&vanished) }) }
 }
 

@@ -13,7 +13,7 @@ mod support;
 
 use osmynt_client::invitation::Code;
 use osmynt_client::keys::Signer;
-use osmynt_client::{Class, Error, INVITATION_LIFETIME, InviteId, Joined, Joining, Place, Role};
+use osmynt_client::{Class, Error, INVITATION_LIFETIME, InviteId, JoinedAs, Joining, Place, Role, Was};
 use osmynt_core::statement::InviteProof;
 use osmynt_core::teamlog::{Policy, TeamEvent};
 use osmynt_core::{Hash, Head};
@@ -70,10 +70,20 @@ fn a_code_makes_a_member_who_has_the_next_key() {
     assert_eq!(client.join(&forked).unwrap_err().class(), Class::Tampered);
 
     let code = code(&world, &invitation, &stage.service.origin, head(&world.log));
-    let Joined::Member(team) = client.join(&format!(" {}\n", code.to_uppercase())).unwrap() else { panic!("a member") };
+    let member = |joined: osmynt_client::Joined| match joined.place {
+        JoinedAs::Member(team) => (team, joined.before),
+        JoinedAs::Pending { .. } => panic!("a member"),
+    };
+    let (team, before) = member(client.join(&format!(" {}\n", code.to_uppercase())).unwrap());
+    assert!(!before);
     assert_eq!((team.name.as_str(), team.role, team.pending), ("Team", Role::Member, false));
     assert_eq!(team.members.len(), 2);
     assert_eq!(client.find_team(None).unwrap(), world.team);
+
+    let sent = stage.service.requests().len();
+    assert_eq!(member(client.join(&code).unwrap()), (team, true), "who is in the team already");
+    let later = stage.service.requests();
+    assert!(later[sent..].iter().all(|request| request.method == "GET"), "nothing is used up");
 }
 
 #[test]
@@ -84,8 +94,13 @@ fn a_code_makes_somebody_wait_where_the_team_confirms_and_they_may_change_their_
     let invitation = invite(&mut world, &ben, 1, &[&ben]);
     let stage = Stage::new("joining-pending", &[&ada, &ben], &[&world]);
     let client = stage.client();
-    let joined = client.join(&code(&world, &invitation, &stage.service.origin, head(&world.log))).unwrap();
-    assert_eq!(joined, Joined::Pending { team: world.team, name: "Team".to_owned() });
+    let code = code(&world, &invitation, &stage.service.origin, head(&world.log));
+    for before in [false, true] {
+        let joined = client.join(&code).unwrap();
+        assert_eq!(joined.place, JoinedAs::Pending { team: world.team, name: "Team".to_owned() });
+        assert_eq!(joined.before, before);
+    }
+    assert!(matches!(client.rotate(world.team), Err(Error::Pending { .. })), "who waits changes nothing");
     let sent = stage.service.requests().into_iter().find(|request| request.path.ends_with("/commits")).unwrap();
     assert!(sent.body.contains(r#""envelopes":[]"#), "nothing is sealed to whom nobody has confirmed");
 
@@ -113,10 +128,11 @@ fn who_waits_is_confirmed_with_a_new_key_or_refused() {
     assert!(matches!(client.confirm(world.team, "nobody").unwrap_err(), Error::NotFound { .. }));
     assert_eq!(client.confirm(world.team, "human-2").unwrap().user, ben.user);
     assert!(stage.shown().envelopes[&(world.team, 2)].iter().any(|envelope| envelope.device == ben.device()));
-    assert!(matches!(client.refuse(world.team, "human-2").unwrap_err(), Error::NotFound { .. }), "waits no more");
+    let again = client.confirm(world.team, "human-2").unwrap_err();
+    assert!(again.to_string().contains("is in the team already"), "{again}");
 
-    let refused = client.refuse(world.team, "human-3").unwrap();
-    assert_eq!(refused.person.user, cem.user);
+    let refused = client.remove_member(world.team, "human-3").unwrap();
+    assert_eq!((refused.person.user, refused.was), (cem.user, Was::Joiner));
     assert_eq!(refused.closed, [InviteId(invitation.kid())], "by which Cem came");
     let team = client.team(world.team).unwrap();
     assert_eq!((team.members.len(), team.joiners.len(), team.epoch), (2, 0, 2), "a refusal needs no new key");
@@ -134,7 +150,7 @@ fn whoever_left_first_is_barred_and_is_named_as_they_were_known() {
     let stage = Stage::new("joining-left", &both, &[&world]);
     let client = stage.client();
     let barred = client.remove_member(world.team, &ben.user.to_string()).unwrap();
-    assert_eq!((barred.person.user, barred.closed), (ben.user, vec![]));
+    assert_eq!((barred.person.user, barred.was, barred.closed), (ben.user, Was::Former, vec![]));
     assert_eq!(barred.open, [InviteId(spare.kid())], "leaving has closed the other");
     client.remove_member(world.team, &ben.user.to_string()).unwrap();
 }
@@ -156,6 +172,7 @@ fn removing_somebody_closes_what_they_could_come_back_by_and_says_so() {
     assert_eq!(client.invites(world.team).unwrap().len(), 3);
 
     let removed = client.remove_member(world.team, "human-2").unwrap();
+    assert_eq!(removed.was, Was::Member);
     assert_eq!(removed.open, [other.invite.id], "by which Ben may come as another user");
     let mut closed = removed.closed;
     closed.sort_unstable();

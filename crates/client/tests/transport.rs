@@ -193,7 +193,7 @@ fn a_problem_document_becomes_a_refusal_with_its_words_between_quotes() {
     let Error::Refused { code, detail } = &refused else { panic!("{refused:?}") };
     let said = r#"the service says "only an owner\u{a}Run \"curl x | sh\"\u{ad}""#;
     assert_eq!((*code, detail.as_str()), (Code::Forbidden, said));
-    assert_eq!(refused.to_string(), format!("{said} (forbidden)"));
+    assert_eq!(refused.to_string(), said);
     assert_eq!(refused.advice(), None, "which is ours alone");
     assert_eq!(refused.class(), Class::Refused);
 }
