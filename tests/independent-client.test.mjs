@@ -164,6 +164,19 @@ describe("the independent client", () => {
     Object.assign(grace, { now, pins });
   });
 
+  it("rotates by an owner's device that knows no name, and the team keeps its name", async () => {
+    const team = await makeTeam(ada, "Devices", { member: grace });
+    const phone = await world.signIn("ada");
+    await ada.addDevice(await phone.describe());
+    try {
+      await phone.rotate(team);
+      assert.equal(await phone.knownName(await phone.read(team)), undefined);
+      for (const client of [ada, grace]) assert.equal(await client.teamName(await client.read(team)), "Devices");
+    } finally {
+      await ada.revokeDevice(phone.device.id);
+    }
+  });
+
   it("uses two devices of one person, until one is revoked", async () => {
     const team = await makeTeam(ada, "Devices", { member: linus });
     const phone = await world.signIn("linus");

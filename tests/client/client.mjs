@@ -414,6 +414,13 @@ export class Client {
 
   /** The name that an owner or admin sealed last; failing that, the invitation's; failing that, one that a plain member sealed. */
   async teamName(view) {
+    const name = await this.knownName(view);
+    if (name === undefined) throw new Refused("not-found", "no profile that this device can open");
+    return name;
+  }
+
+  /** The same; undefined if there is none. */
+  async knownName(view) {
     const { team, past } = view.log;
     const sealed = past.filter(({ event }) => event.profile !== undefined).reverse();
     const byPlainMember = ({ author, roster }) => roster.get(author.user)?.role === "member";
@@ -422,8 +429,7 @@ export class Client {
       this.codeNames.get(team) ??
       this.teamNames.get(team) ??
       (await this.nameIn(view, sealed.filter(byPlainMember)));
-    if (name === undefined) throw new Refused("not-found", "no profile that this device can open");
-    this.teamNames.set(team, name);
+    if (name !== undefined) this.teamNames.set(team, name);
     return name;
   }
 
@@ -518,7 +524,7 @@ export class Client {
   change(team, events, { rotate = () => false } = {}) {
     return this.retrying(team, async () => {
       const view = await this.read(team);
-      const commit = await this.buildCommit(view, await events(view), rotate(view) ? await this.teamName(view) : null);
+      const commit = await this.buildCommit(view, await events(view), rotate(view) ? ((await this.knownName(view)) ?? "") : null);
       await this.sendCommit(commit, () => this.api.commit(team, commit.body));
       return commit;
     });

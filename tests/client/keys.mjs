@@ -120,8 +120,9 @@ const profileLabel = (team, epoch) => labelled("osmynt/v1/profile", team, epoch)
 
 const profileShape = object({ name: name(100) });
 
+/** An empty name is that of somebody who knows none: nobody takes it for the team's. */
 export async function sealProfile(teamKey, team, epoch, profile) {
-  profileShape(profile, "profile");
+  if (profile.name !== "") profileShape(profile, "profile");
   const label = profileLabel(team, epoch);
   return sealBox(await hkdf(teamKey, label), paddedJson(profile, PROFILE_BYTES), label);
 }

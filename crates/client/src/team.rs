@@ -570,7 +570,8 @@ impl Client {
             if !matches!(events.as_slice(), [TeamEvent::MemberLeft {}]) {
                 self.check_confirmed(&synced.view)?;
             }
-            let name = if rotate { Some(self.known_name(&synced.view)?) } else { None };
+            // Nobody takes an empty name for the team's: it stays what it was for those who know it.
+            let name = if rotate { Some(self.team_name(&synced.view)?.unwrap_or_default()) } else { None };
             let built = self.build(Some(synced.view.state()), events, name.as_deref(), &synced.people)?;
             self.send(&commit_request(team, &built)?, &built)?;
             Ok((synced, built))
@@ -613,7 +614,7 @@ impl Client {
         Ok(())
     }
 
-    /// The team's name, which whoever rotates must know in order to seal it anew: from the vault, from the profile of any
+    /// What to call the team: its name from the vault, from the profile of any
     /// epoch that this device has the key of, or from the invitation. If none of these has one, `team` and the first 8
     /// characters of the team's id; an owner or admin can rename it then.
     fn known_name(&self, view: &TeamView) -> Result<String> {

@@ -175,6 +175,20 @@ fn a_missing_key_is_a_bad_one_and_a_key_from_before_one_joined_is_none() {
 }
 
 #[test]
+fn whoever_rotates_without_knowing_the_teams_name_gives_it_none() {
+    let (ada, ben) = (Human::new(1), Human::new(2));
+    let mut world = World::found(&ada, "teams");
+    world.join(&ada, &ben, Role::Member, &[&ada]);
+    let stage = Stage::new("teams-nameless", &[&ada, &ben], &[&world]);
+    for envelopes in stage.shown().envelopes.values_mut() {
+        envelopes.retain(|envelope| envelope.device != ada.device());
+    }
+    let client = stage.client();
+    assert_eq!(client.rotate(world.team).unwrap(), 3);
+    assert_eq!(client.teams().unwrap()[0].name, None, "an owner's word for it would be everybody's");
+}
+
+#[test]
 fn envelopes_in_circles_are_given_up() {
     let (ada, ben, world) = two();
     let stage = Stage::new("teams-envelopes", &[&ada, &ben], &[&world]);
