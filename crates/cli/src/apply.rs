@@ -1,7 +1,7 @@
 //! `apply`: puts what was shared into the person's own files.
 //!
-//! What is to be done with a file is decided by [`plan`], from bytes alone; the rest of this file looks at the disk,
-//! asks git and writes.
+//! What is to be done with a file is decided by `osmynt-edits`, from bytes alone; here is what looks at the disk, asks
+//! git and writes.
 
 use crate::{
     args::Apply,
@@ -10,13 +10,12 @@ use crate::{
     list::{author, author_name, given, place, title},
     open::fetch,
     output::Output,
-    patch::Patch,
-    ranges::{self, BaseRange, LineEnds, LineRange},
     teams::{person, shortened},
-    worktree::{Files, Held, Links, Place, RepoPath, Unsafe, Worktree},
+    worktree::{Files, Held, Links, Place, Worktree},
 };
-use osmynt_client::{Base, Doubt, Header, Kind, Opened, Snippet};
+use osmynt_client::{Doubt, Header, Kind, Opened, Snippet};
 use osmynt_core::text::{EXCERPT_CHARS, quoted};
+use osmynt_edits::{Patch, Plan, RepoPath, Unsafe, Why, plan};
 use serde_json::json;
 use std::{io, path::Path};
 
@@ -173,90 +172,6 @@ fn told(files: &[Done], dry_run: bool) -> String {
 
 // Lines and whole files
 
-/// What to do with a file.
-#[derive(Debug, PartialEq, Eq)]
-enum Plan {
-    /// The file is as it should be.
-    Nothing,
-    /// The file gets this content, whatever it had.
-    Write(Vec<u8>),
-    /// The file has `present`; the change from `base` to `shared` is to be merged into it.
-    Merge { present: Vec<u8>, base: Vec<u8>, shared: Vec<u8>, ends: LineEnds },
-    /// It cannot be done without guessing.
-    Refuse(Why),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
-    /// The file has other content, and what the author began with is not known.
-    Differs,
-    /// Lines, but what they replace is not known.
-    NoBase,
-    /// What the author began with is not in this repository.
-    BaseMissing,
-    /// The lines that are said to be replaced are not lines of what the author began with.
-    NoSuchLines,
-    /// Lines of a file that is not there.
-    FileMissing,
-    /// The content is what its base has: there is no change to merge.
-    NoChange,
-    /// Bytes that cannot be merged.
-    Binary,
-}
-
-/// Decides what to do with a file that has content `present` (none: there is no such file), when `header` describes
-/// `content` and `base` is the blob that the header names, if this repository has it.
-fn plan(header: &Header, content: &[u8], base: Option<Vec<u8>>, present: Option<Vec<u8>>) -> Plan {
-    let range = match &header.base {
-        Some(Base { from: Some(from), to: Some(to), .. }) => Some(BaseRange { from: *from, to: *to }),
-        None | Some(Base { from: None, to: None, .. }) => None,
-        Some(_) => return Plan::Refuse(Why::NoSuchLines),
-    };
-    let whole = header.lines.is_none() && range.is_none();
-    let Some(present) = present else {
-        return if whole { Plan::Write(content.to_vec()) } else { Plan::Refuse(Why::FileMissing) };
-    };
-    if whole && present == content {
-        return Plan::Nothing;
-    }
-    if header.base.is_none() {
-        let lines = header.lines.map(|lines| LineRange { from: lines.from, to: lines.to });
-        return match lines {
-            Some(lines) if ranges::select(&present, lines).as_deref() == Some(content) => Plan::Nothing,
-            Some(_) => Plan::Refuse(Why::NoBase),
-            None => Plan::Refuse(Why::Differs),
-        };
-    }
-    let Some(base) = base else { return Plan::Refuse(Why::BaseMissing) };
-    let shared = match range {
-        Some(range) => match ranges::replace(&lf(&base), range, &lf(content)) {
-            Some(shared) => shared,
-            None => return Plan::Refuse(Why::NoSuchLines),
-        },
-        None if present == base => return Plan::Write(content.to_vec()),
-        // The lines of the author's file, but no lines of the base: the header contradicts itself.
-        None if header.lines.is_some() => return Plan::Refuse(Why::NoBase),
-        None => lf(content),
-    };
-    if [&present, &base, &shared].iter().any(|text| text.contains(&0)) {
-        return Plan::Refuse(Why::Binary);
-    }
-    if shared == lf(&base) {
-        return if lf(&present) == shared { Plan::Nothing } else { Plan::Refuse(Why::NoChange) };
-    }
-    let ends = LineEnds::of(&present);
-    Plan::Merge { present: lf(&present), base: lf(&base), shared, ends }
-}
-
-/// A text for merging: `\r\n` made `\n` where all lines end so, as git itself does between repository and files on
-/// Windows.
-fn lf(text: &[u8]) -> Vec<u8> {
-    match LineEnds::of(text) {
-        LineEnds::CrLf => ranges::to_lf(text),
-        LineEnds::Lf | LineEnds::Mixed => text.to_vec(),
-    }
-}
-
 fn apply_text(repository: &Repository, opened: &Opened, dry_run: bool) -> Result<Done> {
     let header = &opened.snippet.header;
     let named = header.path.as_deref().ok_or_else(|| {
@@ -277,7 +192,7 @@ fn apply_text(repository: &Repository, opened: &Opened, dry_run: bool) -> Result
         Plan::Write(bytes) => (if created { Outcome::Created } else { Outcome::Changed }, Some(bytes)),
         Plan::Refuse(why) => return Err(refusal(why, header)),
         Plan::Merge { present, base, shared, ends } => {
-            let native = |text: Vec<u8>| if ends == LineEnds::CrLf { ranges::to_crlf(&text) } else { text };
+            let native = |text: Vec<u8>| ends.native(text);
             match repository.merge(&present, &base, &shared)? {
                 Merge::Clean(merged) if merged == present => (Outcome::Unchanged, None),
                 Merge::Clean(merged) => (Outcome::Changed, Some(native(merged))),
@@ -446,7 +361,7 @@ fn outside(path: &str, why: Unsafe) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use osmynt_client::Lines;
+    use osmynt_client::{Base, Lines};
     use std::{collections::BTreeMap, fs};
 
     const BASE: &[u8] = b"1\n2\n3\n";
@@ -463,87 +378,6 @@ mod tests {
             lines: lines.map(|(from, to)| Lines { from, to }),
             base: base.map(|range| Base { blob: String::new(), from: range.map(|r| r.0), to: range.map(|r| r.1) }),
         }
-    }
-
-    fn merge(present: &[u8], base: &[u8], shared: &[u8], ends: LineEnds) -> Plan {
-        Plan::Merge { present: present.to_vec(), base: base.to_vec(), shared: shared.to_vec(), ends }
-    }
-
-    #[test]
-    fn a_whole_file_creates_a_missing_one() {
-        for base in [None, Some(None)] {
-            assert_eq!(plan(&header(None, base), b"new", None, None), Plan::Write(b"new".to_vec()));
-        }
-    }
-
-    #[test]
-    fn a_whole_file_that_is_there_already_needs_nothing() {
-        assert_eq!(plan(&header(None, None), b"same", None, Some(b"same".to_vec())), Plan::Nothing);
-        assert_eq!(plan(&header(None, Some(None)), b"same", None, Some(b"same".to_vec())), Plan::Nothing);
-    }
-
-    #[test]
-    fn without_a_base_a_file_with_other_content_is_never_overwritten() {
-        assert_eq!(plan(&header(None, None), b"new", None, Some(b"mine".to_vec())), Plan::Refuse(Why::Differs));
-        assert_eq!(
-            plan(&header(None, Some(None)), b"new", None, Some(b"mine".to_vec())),
-            Plan::Refuse(Why::BaseMissing)
-        );
-        assert_eq!(plan(&header(Some((2, 2)), None), b"x\n", None, Some(BASE.to_vec())), Plan::Refuse(Why::NoBase));
-    }
-
-    #[test]
-    fn lines_that_are_there_already_need_nothing() {
-        assert_eq!(plan(&header(Some((2, 2)), None), b"2\n", None, Some(BASE.to_vec())), Plan::Nothing);
-    }
-
-    #[test]
-    fn an_untouched_file_takes_the_whole_of_a_new_one_even_if_binary() {
-        assert_eq!(
-            plan(&header(None, Some(None)), b"\0b", Some(b"\0a".to_vec()), Some(b"\0a".to_vec())),
-            Plan::Write(b"\0b".to_vec())
-        );
-        assert_eq!(
-            plan(&header(None, Some(None)), b"\0b", Some(b"\0a".to_vec()), Some(b"\0c".to_vec())),
-            Plan::Refuse(Why::Binary)
-        );
-    }
-
-    #[test]
-    fn lines_are_merged_from_the_base_in_which_they_are_replaced() {
-        let header = header(Some((2, 3)), Some(Some((2, 2))));
-        let plan = plan(&header, b"two\nmore\n", Some(BASE.to_vec()), Some(b"1\n2\n3\nmine\n".to_vec()));
-        assert_eq!(plan, merge(b"1\n2\n3\nmine\n", BASE, b"1\ntwo\nmore\n3\n", LineEnds::Lf));
-    }
-
-    #[test]
-    fn lines_need_their_base_and_their_file() {
-        let header = header(Some((2, 2)), Some(Some((2, 2))));
-        assert_eq!(plan(&header, b"x\n", None, Some(BASE.to_vec())), Plan::Refuse(Why::BaseMissing));
-        assert_eq!(plan(&header, b"x\n", Some(BASE.to_vec()), None), Plan::Refuse(Why::FileMissing));
-        assert_eq!(plan(&header, b"x\n", Some(b"1\n".to_vec()), Some(BASE.to_vec())), Plan::Refuse(Why::NoSuchLines));
-    }
-
-    #[test]
-    fn lines_as_they_were_committed_are_no_change_to_apply() {
-        let header = header(Some((2, 2)), Some(Some((2, 2))));
-        assert_eq!(plan(&header, b"2\n", Some(BASE.to_vec()), Some(BASE.to_vec())), Plan::Nothing);
-        assert_eq!(plan(&header, b"2\n", Some(BASE.to_vec()), Some(b"1\n3\n".to_vec())), Plan::Refuse(Why::NoChange));
-    }
-
-    #[test]
-    fn texts_with_other_line_ends_are_merged_in_one_form_and_kept_in_their_own() {
-        let header = header(Some((2, 2)), Some(Some((2, 2))));
-        let plan = plan(&header, b"two\n", Some(BASE.to_vec()), Some(b"1\r\n2\r\n3\r\n".to_vec()));
-        assert_eq!(plan, merge(BASE, BASE, b"1\ntwo\n3\n", LineEnds::CrLf));
-    }
-
-    #[test]
-    fn a_header_that_contradicts_itself_is_not_applied() {
-        let mut header = header(Some((2, 2)), Some(None));
-        assert_eq!(plan(&header, b"x", Some(BASE.to_vec()), Some(b"mine".to_vec())), Plan::Refuse(Why::NoBase));
-        header.base = Some(Base { blob: String::new(), from: Some(2), to: None });
-        assert_eq!(plan(&header, b"x", Some(BASE.to_vec()), Some(b"mine".to_vec())), Plan::Refuse(Why::NoSuchLines));
     }
 
     /// A repository, and the snippet that somebody else shared from their own clone of it.

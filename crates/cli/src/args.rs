@@ -1,8 +1,8 @@
 //! The arguments: this file is what `--help` shows.
 
-use crate::ranges::LineRange;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use osmynt_client::Server;
+use osmynt_edits::lines::LineRange;
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 /// Share code with your team, end-to-end encrypted.

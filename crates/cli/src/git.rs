@@ -6,10 +6,10 @@
 
 use crate::{
     failure::{Failure, Result},
-    patch::Patch,
-    worktree::{Files, Links, RepoPath, Worktree},
+    worktree::{Files, Links, Worktree},
 };
 use osmynt_core::text::quoted;
+use osmynt_edits::{Patch, RepoPath};
 use std::{
     env,
     ffi::OsStr,

@@ -2,8 +2,7 @@
 //!
 //! One file per group of commands ([`signin`], [`sessions`], [`account`], [`teams`], [`share`], [`list`], [`open`], [`apply`]). Below them:
 //! [`args`] is the interface, [`output`] and [`failure`] what the person sees, [`git`] and [`worktree`] the only
-//! places that touch a repository, [`ranges`] and [`patch`] what is decided about its files, apart from touching
-//! them. Keys, encryption and verification are `osmynt-client`'s.
+//! places that touch a repository, and what is decided about its files is `osmynt-edits`'. Keys, encryption and verification are `osmynt-client`'s.
 
 mod account;
 mod apply;
@@ -14,8 +13,6 @@ mod highlight;
 mod list;
 mod open;
 mod output;
-mod patch;
-mod ranges;
 mod sessions;
 mod share;
 mod signin;

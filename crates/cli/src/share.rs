@@ -7,12 +7,14 @@ use crate::{
     git::Repository,
     list::{lines_of, place},
     output::Output,
-    patch,
-    ranges::{self, BaseRange, LineRange},
-    worktree::RepoPath,
 };
 use osmynt_client::{Base, Client, Draft, Error, Header, Kind, Lines, Recipients, TeamId};
 use osmynt_core::text::line;
+use osmynt_edits::{
+    RepoPath,
+    lines::{self, BaseRange, LineRange},
+    looks_like_one,
+};
 use serde_json::json;
 use std::{
     fs,
@@ -103,7 +105,7 @@ fn from_stdin() -> Result<Piece> {
     if content.is_empty() {
         return Err(Failure::usage("standard input is empty, so there is nothing to share"));
     }
-    let kind = if patch::looks_like_one(&content) { Kind::Diff } else { kind_of(&content) };
+    let kind = if looks_like_one(&content) { Kind::Diff } else { kind_of(&content) };
     let mut piece = Piece::new(kind, content);
     if kind == Kind::Diff {
         piece.header.language = Some("diff".into());
@@ -129,7 +131,7 @@ fn from_file(path: &Path, range: Option<LineRange>) -> Result<Piece> {
     } else {
         let content = all_of(file, &cannot_read)?;
         let named_diff = extension(&place).is_some_and(|extension| matches!(extension.as_str(), "diff" | "patch"));
-        let kind = if named_diff && patch::looks_like_one(&content) { Kind::Diff } else { kind_of(&content) };
+        let kind = if named_diff && looks_like_one(&content) { Kind::Diff } else { kind_of(&content) };
         Piece::new(kind, content)
     };
     piece.header.lines = range.map(|LineRange { from, to }| Lines { from, to });
@@ -160,9 +162,9 @@ fn base(repository: &Repository, path: &RepoPath, range: Option<LineRange>) -> R
     let Some(blob) = repository.committed(path)? else { return Ok(None) };
     let Some(range) = range else { return Ok(Some(Base { blob, from: None, to: None })) };
     let changes = repository.changes_since_head(path)?;
-    let hunks = ranges::hunks(&changes)
+    let hunks = lines::hunks(&changes)
         .ok_or_else(|| Failure::failed("git described the changes to the file in a way that is not understood"))?;
-    let BaseRange { from, to } = ranges::base_of(range, &hunks);
+    let BaseRange { from, to } = lines::base_of(range, &hunks);
     Ok(Some(Base { blob, from: Some(from), to: Some(to) }))
 }
 
@@ -170,8 +172,8 @@ fn selected(text: &[u8], range: LineRange) -> Result<Vec<u8>, String> {
     if text.contains(&0) {
         return Err("is not a text file, so it has no lines to share; leave out the range".into());
     }
-    ranges::select(text, range).ok_or_else(|| {
-        let count = ranges::count(text);
+    lines::select(text, range).ok_or_else(|| {
+        let count = lines::count(text);
         format!("has only {count} line{}", if count == 1 { "" } else { "s" })
     })
 }
@@ -252,8 +254,12 @@ fn language(path: &Path, kind: Kind) -> Option<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "numbers of a few lines")]
 mod tests {
     use super::*;
+    use crate::git::Merge;
+    use osmynt_edits::lines::{Hunk, base_of, count, hunks, replace, select};
+    use proptest::prelude::*;
 
     #[test]
     fn text_is_code_and_other_bytes_are_a_file() {
@@ -330,5 +336,69 @@ mod tests {
         fs::write(folder.path().join("b.diff"), "just words\n").unwrap();
         assert_eq!(from_file(&folder.path().join("a.patch"), None).unwrap().header.kind, Kind::Diff);
         assert_eq!(from_file(&folder.path().join("b.diff"), None).unwrap().header.kind, Kind::Code);
+    }
+
+    /// A text and what an author made of it, line by line. No two lines are alike, so that there is one way only to tell
+    /// the two apart, and git finds it.
+    fn edited() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+        let edit = (prop::sample::select(vec![0, 0, 0, 1, 3]), prop::sample::select(vec![true, true, false]));
+        (prop::collection::vec(edit, 0..16), 0..3, any::<[bool; 2]>()).prop_map(|(edits, last, ended)| {
+            let (mut base, mut file) = (Vec::new(), Vec::new());
+            for (line, (inserted, kept)) in edits.into_iter().enumerate() {
+                file.extend((0..inserted).map(|n| format!("new {line} {n}")));
+                base.push(format!("line {line}"));
+                file.extend(kept.then(|| format!("line {line}")));
+            }
+            file.extend((0..last).map(|n| format!("last {n}")));
+            let text = |lines: Vec<String>, ended: bool| match lines.join("\n") {
+                text if ended && !text.is_empty() => text + "\n",
+                text => text,
+            };
+            (text(base, ended[0]).into_bytes(), text(file, ended[1]).into_bytes())
+        })
+    }
+
+    /// What sharing lines is for, held against git itself: whoever has the base gets, by replacing, the author's lines
+    /// in their place; and merging that back into the author's file changes nothing, unless the range cut a change.
+    fn lands_where_it_came_from(base: &[u8], file: &[u8], range: LineRange) -> Result<(), TestCaseError> {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = Repository::for_tests(folder.path());
+        repository.commit_for_tests("f", base);
+        std::fs::write(folder.path().join("f"), file).unwrap();
+        let found = hunks(&repository.changes_since_head(&RepoPath::parse("f").unwrap()).unwrap()).unwrap();
+
+        let shared = select(file, range).unwrap();
+        let result = replace(base, base_of(range, &found), &shared);
+        prop_assert!(result.is_some(), "{range:?} leads out of the base");
+        let result = result.unwrap();
+
+        let end = range.to + 1;
+        let inside = |at: u64, hunk: &Hunk| hunk.new.0 < at && at < hunk.new.1;
+        let deleted_at = |at: u64| found.iter().any(|hunk| hunk.new == (at, at));
+        if !found.iter().any(|hunk| inside(range.from, hunk) || inside(end, hunk)) {
+            match repository.merge(file, base, &result).unwrap() {
+                Merge::Clean(merged) => prop_assert_eq!(merged, file, "sharing back to the author changes nothing"),
+                other => prop_assert!(false, "{range:?} of {found:?}: {other:?}"),
+            }
+        }
+        let all = range == LineRange { from: 1, to: count(file) };
+        if all && !deleted_at(range.from) && !deleted_at(end) {
+            prop_assert_eq!(result, file, "all lines shared make the author's file");
+        }
+        Ok(())
+    }
+
+    proptest! {
+        // Each case starts git some five times.
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_range_mapped_through_a_real_diff_lands_where_it_came_from(
+            (base, file) in edited(), (a, b) in (0_u64..30, 0_u64..30),
+        ) {
+            prop_assume!(!file.is_empty());
+            let (a, b) = (a % count(&file) + 1, b % count(&file) + 1);
+            lands_where_it_came_from(&base, &file, LineRange { from: a.min(b), to: a.max(b) })?;
+        }
     }
 }

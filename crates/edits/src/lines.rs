@@ -8,11 +8,11 @@ use std::str::FromStr;
 
 /// Lines `from` to `to` of a file, both included; `from` ≤ `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LineRange {
+pub struct LineRange {
     /// The first line.
-    pub(crate) from: u64,
+    pub from: u64,
     /// The last line.
-    pub(crate) to: u64,
+    pub to: u64,
 }
 
 impl FromStr for LineRange {
@@ -34,23 +34,25 @@ impl FromStr for LineRange {
 
 /// Lines of a base blob that shared lines replace. `to` = `from` − 1 means none: an insertion before `from`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BaseRange {
+pub struct BaseRange {
     /// The first line replaced, or before which to insert.
-    pub(crate) from: u64,
+    pub from: u64,
     /// The last line replaced.
-    pub(crate) to: u64,
+    pub to: u64,
 }
 
 /// Where the base and the file differ: lines `old` of the base became lines `new` of the file. Both are half-open,
 /// `(first, end)`, so that an empty side still has a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hunk {
-    old: (u64, u64),
-    new: (u64, u64),
+pub struct Hunk {
+    /// Of the base.
+    pub old: (u64, u64),
+    /// Of the file.
+    pub new: (u64, u64),
 }
 
 /// The hunks of a `git diff -U0` of one file. `None` when a hunk header cannot be read.
-pub(crate) fn hunks(diff: &[u8]) -> Option<Vec<Hunk>> {
+pub fn hunks(diff: &[u8]) -> Option<Vec<Hunk>> {
     // With -U0 every other line begins with `+`, `-`, `\` or a word of the header, so `@@ ` is always a hunk's.
     diff.split(|&b| b == b'\n').filter(|line| line.starts_with(b"@@ ")).map(hunk).collect()
 }
@@ -76,7 +78,7 @@ fn side(text: &str) -> Option<(u64, u64)> {
 /// A border inside a hunk has no counterpart in the base, so it moves out to the border of the hunk: the base then
 /// loses all lines that the hunk replaced. Lines deleted right at a border of the range belong to neither side and
 /// stay.
-pub(crate) fn base_of(range: LineRange, hunks: &[Hunk]) -> BaseRange {
+pub fn base_of(range: LineRange, hunks: &[Hunk]) -> BaseRange {
     let end = range.to.saturating_add(1);
     let from = base_border(range.from, hunks, Side::Start);
     BaseRange { from, to: base_border(end, hunks, Side::End).saturating_sub(1) }
@@ -105,12 +107,12 @@ fn base_border(at: u64, hunks: &[Hunk], side: Side) -> u64 {
 }
 
 /// How many lines `text` has.
-pub(crate) fn count(text: &[u8]) -> u64 {
+pub fn count(text: &[u8]) -> u64 {
     u64::try_from(lines(text).count()).unwrap_or(u64::MAX)
 }
 
 /// The bytes of `range` of `text`, line ends included. `None` when it has fewer lines.
-pub(crate) fn select(text: &[u8], range: LineRange) -> Option<Vec<u8>> {
+pub fn select(text: &[u8], range: LineRange) -> Option<Vec<u8>> {
     if range.to > count(text) {
         return None;
     }
@@ -120,7 +122,7 @@ pub(crate) fn select(text: &[u8], range: LineRange) -> Option<Vec<u8>> {
 }
 
 /// `base` with `range` replaced by `content`. `None` when the base has no such lines.
-pub(crate) fn replace(base: &[u8], range: BaseRange, content: &[u8]) -> Option<Vec<u8>> {
+pub fn replace(base: &[u8], range: BaseRange, content: &[u8]) -> Option<Vec<u8>> {
     let before = usize::try_from(range.from.checked_sub(1)?).ok()?;
     let kept_from = usize::try_from(range.to).ok()?;
     if kept_from < before || range.to > count(base) {
@@ -143,7 +145,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// How the lines of a text end, so that texts from systems of both kinds can be merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LineEnds {
+pub enum LineEnds {
     /// `\n`; also a text without line ends.
     Lf,
     /// `\r\n` throughout.
@@ -154,7 +156,7 @@ pub(crate) enum LineEnds {
 
 impl LineEnds {
     /// What `text` uses.
-    pub(crate) fn of(text: &[u8]) -> Self {
+    pub fn of(text: &[u8]) -> Self {
         let (mut lf, mut crlf) = (false, false);
         for line in lines(text) {
             crlf |= line.ends_with(b"\r\n");
@@ -166,31 +168,30 @@ impl LineEnds {
             (true, true) => Self::Mixed,
         }
     }
+
+    /// `text`, which has `\n` alone, with these ends.
+    pub fn native(self, text: Vec<u8>) -> Vec<u8> {
+        if self == Self::CrLf { to_crlf(&text) } else { text }
+    }
 }
 
 /// `text` with `\r\n` made `\n`.
-pub(crate) fn to_lf(text: &[u8]) -> Vec<u8> {
+pub fn to_lf(text: &[u8]) -> Vec<u8> {
     lines(text)
         .flat_map(|line| line.strip_suffix(b"\r\n").map_or_else(|| line.to_vec(), |l| [l, b"\n"].concat()))
         .collect()
 }
 
 /// `text`, which has no `\r\n`, with `\n` made `\r\n`.
-pub(crate) fn to_crlf(text: &[u8]) -> Vec<u8> {
+fn to_crlf(text: &[u8]) -> Vec<u8> {
     lines(text)
         .flat_map(|line| line.strip_suffix(b"\n").map_or_else(|| line.to_vec(), |l| [l, b"\r\n"].concat()))
         .collect()
 }
 
 #[cfg(test)]
-#[allow(clippy::arithmetic_side_effects, reason = "numbers of a few lines")]
 mod tests {
     use super::*;
-    use crate::{
-        git::{Merge, Repository},
-        worktree::RepoPath,
-    };
-    use proptest::prelude::*;
 
     #[test]
     fn ranges_are_read_as_people_write_them() {
@@ -264,69 +265,5 @@ mod tests {
         assert_eq!(LineEnds::of(b"a\r\nb\n"), LineEnds::Mixed);
         assert_eq!(to_lf(b"a\r\nb\r\n\r\nc"), b"a\nb\n\nc");
         assert_eq!(to_crlf(b"a\nb\n\nc"), b"a\r\nb\r\n\r\nc");
-    }
-
-    /// A text and what an author made of it, line by line. No two lines are alike, so that there is one way only to tell
-    /// the two apart, and git finds it.
-    fn edited() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
-        let edit = (prop::sample::select(vec![0, 0, 0, 1, 3]), prop::sample::select(vec![true, true, false]));
-        (prop::collection::vec(edit, 0..16), 0..3, any::<[bool; 2]>()).prop_map(|(edits, last, ended)| {
-            let (mut base, mut file) = (Vec::new(), Vec::new());
-            for (line, (inserted, kept)) in edits.into_iter().enumerate() {
-                file.extend((0..inserted).map(|n| format!("new {line} {n}")));
-                base.push(format!("line {line}"));
-                file.extend(kept.then(|| format!("line {line}")));
-            }
-            file.extend((0..last).map(|n| format!("last {n}")));
-            let text = |lines: Vec<String>, ended: bool| match lines.join("\n") {
-                text if ended && !text.is_empty() => text + "\n",
-                text => text,
-            };
-            (text(base, ended[0]).into_bytes(), text(file, ended[1]).into_bytes())
-        })
-    }
-
-    /// What sharing lines is for, held against git itself: whoever has the base gets, by replacing, the author's lines
-    /// in their place; and merging that back into the author's file changes nothing, unless the range cut a change.
-    fn lands_where_it_came_from(base: &[u8], file: &[u8], range: LineRange) -> Result<(), TestCaseError> {
-        let folder = tempfile::tempdir().unwrap();
-        let repository = Repository::for_tests(folder.path());
-        repository.commit_for_tests("f", base);
-        std::fs::write(folder.path().join("f"), file).unwrap();
-        let found = hunks(&repository.changes_since_head(&RepoPath::parse("f").unwrap()).unwrap()).unwrap();
-
-        let shared = select(file, range).unwrap();
-        let result = replace(base, base_of(range, &found), &shared);
-        prop_assert!(result.is_some(), "{range:?} leads out of the base");
-        let result = result.unwrap();
-
-        let end = range.to + 1;
-        let inside = |at: u64, hunk: &Hunk| hunk.new.0 < at && at < hunk.new.1;
-        let deleted_at = |at: u64| found.iter().any(|hunk| hunk.new == (at, at));
-        if !found.iter().any(|hunk| inside(range.from, hunk) || inside(end, hunk)) {
-            match repository.merge(file, base, &result).unwrap() {
-                Merge::Clean(merged) => prop_assert_eq!(merged, file, "sharing back to the author changes nothing"),
-                other => prop_assert!(false, "{range:?} of {found:?}: {other:?}"),
-            }
-        }
-        let all = range == LineRange { from: 1, to: count(file) };
-        if all && !deleted_at(range.from) && !deleted_at(end) {
-            prop_assert_eq!(result, file, "all lines shared make the author's file");
-        }
-        Ok(())
-    }
-
-    proptest! {
-        // Each case starts git some five times.
-        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
-
-        #[test]
-        fn a_range_mapped_through_a_real_diff_lands_where_it_came_from(
-            (base, file) in edited(), (a, b) in (0_u64..30, 0_u64..30),
-        ) {
-            prop_assume!(!file.is_empty());
-            let (a, b) = (a % count(&file) + 1, b % count(&file) + 1);
-            lands_where_it_came_from(&base, &file, LineRange { from: a.min(b), to: a.max(b) })?;
-        }
     }
 }

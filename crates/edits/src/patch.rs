@@ -3,22 +3,22 @@
 //! Git has its own checks. These come first, refuse more (symbolic links, submodules), and are held against git's own
 //! reading of the patch by [`Patch::covers`], so that the two cannot disagree about which files are meant.
 
-use crate::worktree::{RepoPath, Unsafe};
+use crate::{RepoPath, Unsafe};
 use osmynt_core::text::{EXCERPT_CHARS, quoted};
 use std::{collections::BTreeSet, fmt};
 
 /// A patch whose every path is inside the repository and which changes plain files only.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Patch {
+pub struct Patch {
     /// Every path that it reads, writes, removes or renames.
-    pub(crate) paths: BTreeSet<RepoPath>,
+    pub paths: BTreeSet<RepoPath>,
     /// Whether names come without the `a/` and `b/` that git puts in front.
-    pub(crate) bare_names: bool,
+    pub bare_names: bool,
 }
 
 /// Why a patch was not taken.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub enum Refused {
     /// It names no file.
     Empty,
     /// A path leads out of the repository.
@@ -47,7 +47,7 @@ impl fmt::Display for Refused {
 }
 
 /// Whether `content` is a unified or git diff: a file header, or git's own, before the first hunk.
-pub(crate) fn looks_like_one(content: &[u8]) -> bool {
+pub fn looks_like_one(content: &[u8]) -> bool {
     let mut previous: &[u8] = b"";
     for line in content.split(|&b| b == b'\n') {
         if line.starts_with(b"diff --git ") || (previous.starts_with(b"--- ") && line.starts_with(b"+++ ")) {
@@ -60,7 +60,7 @@ pub(crate) fn looks_like_one(content: &[u8]) -> bool {
 
 impl Patch {
     /// Reads the headers of a unified or git diff.
-    pub(crate) fn read(content: &[u8]) -> Result<Self, Refused> {
+    pub fn read(content: &[u8]) -> Result<Self, Refused> {
         let names = names(content)?;
         if names.is_empty() {
             return Err(Refused::Empty);
@@ -80,7 +80,7 @@ impl Patch {
     }
 
     /// Whether each of `touched`, which is git's reading of the same patch, is among the paths that were checked.
-    pub(crate) fn covers(&self, touched: &[String]) -> bool {
+    pub fn covers(&self, touched: &[String]) -> bool {
         touched.iter().all(|path| self.paths.iter().any(|own| own.as_str() == path))
     }
 }
