@@ -14,14 +14,14 @@ const WORKER_SOURCES = ["src", "crates/core", "Cargo.toml", "Cargo.lock", "rust-
 /** Touched with the time at which the build that is in build/ began. */
 const STAMP = path("build", ".begun");
 
-/** Builds the Worker in the release profile, as `wrangler deploy` would. */
+/** Builds the Worker in its own profile, as `wrangler deploy` would. */
 export async function buildWorker() {
   if (existsSync(STAMP) && newest(WORKER_SOURCES) < statSync(STAMP).mtimeMs) return;
   say("building the Worker (the first time some minutes)");
   const begun = new Date();
   // worker-build would fetch these three from release pages; everything here comes from the two registries.
   const env = { WASM_BINDGEN_BIN: tool("wasm-bindgen"), WASM_OPT_BIN: npmBin("wasm-opt"), ESBUILD_BIN: npmBin("esbuild") };
-  await run(tool("worker-build"), ["--release", ".", "--package", "osmynt-worker"], { env, what: "building the Worker" });
+  await run(tool("worker-build"), ["--profile", "worker", ".", "--package", "osmynt-worker"], { env, what: "building the Worker" });
   await dropNames();
   writeFileSync(STAMP, "");
   utimesSync(STAMP, begun, begun);

@@ -161,6 +161,13 @@ describe("sharing and opening", () => {
     }
   });
 
+  test("a file of another kind is no alarm", async () => {
+    writeFileSync(join(grace.folder, "notes.md"), "# Notes\n");
+    const { code, err } = await grace.run(["open", "notes.md"]);
+    assert.equal(code, UNTRUSTED);
+    assert.equal(err, "error: this is no file that `osmynt export` has saved, or it is damaged\nHave it exported again; `osmynt list` shows what you can open without a file.\n");
+  });
+
   test("a saved snippet to one member opens for them and its author, and not after a change of an envelope", async () => {
     const { snippet } = await ada.json("share", "-", "--to", "grace", "--team", TEAM, { input: "only grace\n" });
     for (const person of [ada, grace]) {

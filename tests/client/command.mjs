@@ -38,7 +38,7 @@ export class Command {
 
   dispose = () => rm(this.home, { recursive: true, force: true });
 
-  createTeam = async (name) => (await this.one("team", "new", name)).team;
+  createTeam = async (name) => (await this.one("team", "new", name, "--yes")).team;
   join = async (code) => (await this.one("team", "join", code)).team;
   invite = (team, { role = "member" } = {}) => this.one("team", "invite", team, "--role", role);
   show = (team) => this.one("team", "show", team);

@@ -118,6 +118,8 @@ pub enum Error {
         /// Why, in our words. What the service said stands in them between quotes.
         detail: String,
     },
+    /// A file is none that has been exported, or is damaged so that nothing can be read of it.
+    NoSnippetFile,
     /// What the service sent, or what a file holds, does not verify. Nothing of it was used.
     Tampered {
         /// What does not hold.
@@ -166,7 +168,7 @@ impl Error {
             | Self::RevokedDevice
             | Self::Pending { .. } => Class::Refused,
             Self::NotFound { .. } | Self::NoKey { .. } => Class::NotFound,
-            Self::Tampered { .. } | Self::BadKey { .. } => Class::Tampered,
+            Self::Tampered { .. } | Self::NoSnippetFile | Self::BadKey { .. } => Class::Tampered,
             Self::Vanished { .. } | Self::NoPrekey { .. } => Class::Conflict,
             Self::Unavailable { .. } | Self::RateLimited { .. } => Class::Unavailable,
             Self::Home { .. } | Self::KeyStore { .. } | Self::Internal { .. } => Class::Internal,
@@ -216,6 +218,7 @@ impl Error {
                 "If its owner uses a later version of osmynt, update; otherwise ask them to run `osmynt list` there, which publishes a key."
             }
             Self::NoKey { .. } => "Ask its author to share it again: keys are never given out later.",
+            Self::NoSnippetFile => "Have it exported again; `osmynt list` shows what you can open without a file.",
             Self::Tampered { .. } => {
                 "Nothing of it was used. Ask whoever runs the service, and compare with your teammates, before you go on."
             }
@@ -321,6 +324,7 @@ impl fmt::Display for Error {
                 f.write_str("the clocks of this machine and of the service differ by more than a minute")
             }
             Self::Refused { detail, .. } => f.write_str(detail),
+            Self::NoSnippetFile => f.write_str("this is no file that `osmynt export` has saved, or it is damaged"),
             Self::Tampered { what } => write!(f, "verification failed: {what}"),
             Self::Unavailable { why } => write!(f, "the service cannot be reached: {why}"),
             Self::RateLimited { .. } => f.write_str("the service has had too many requests from here"),

@@ -9,6 +9,7 @@ use osmynt_core::{
     Code, DeviceId, Envelope, Hash, Refusal, SnippetId, TeamId, Time, Unverified, UserId, Verified, api, labels, limits,
 };
 
+use crate::error::Class;
 use crate::http::Request;
 use crate::keys::{RustCrypto, Signer, checked};
 use crate::logs::{People, Receipt, TeamView, verify_snippet};
@@ -211,7 +212,7 @@ impl Client {
 
     /// Finds a snippet, in `team` or in all the caller's teams: by its id; by a short id that this home has shown for it; or
     /// by the beginning or the end of its id, 4 characters or more, first among the snippets that this home knows, then among
-    /// the newest of the teams. Only what was verified is found.
+    /// the newest of the teams. Of several teams only what was verified is found.
     pub fn find_snippet(&self, team: Option<TeamId>, selector: &str) -> Result<(TeamId, SnippetId)> {
         if let (Some(team), Ok(snippet)) = (team, selector.parse()) {
             return Ok((team, snippet));
@@ -225,10 +226,14 @@ impl Client {
                 Some(team) => vec![team],
                 None => self.listed()?.into_iter().filter(|team| !team.vanished).map(|team| team.id).collect(),
             };
-            for team in teams {
-                self.read_list(team)?;
+            if let Ok(snippet) = selector.parse() {
+                fitting = self.locate(snippet, &teams)?;
+            } else {
+                for team in teams {
+                    self.read_list(team)?;
+                }
+                fitting = self.index()?.find(team, selector);
             }
-            fitting = self.index()?.find(team, selector);
         }
         let list = |found: &[(TeamId, SnippetId)]| {
             found.iter().map(|(team, id)| format!("{id} (of the team {team})")).collect()
@@ -275,7 +280,7 @@ impl Client {
     /// Verifies and decrypts a snippet from a file, with what this home knows of its team. Asks the service only for what
     /// this home has not read yet: the team's log as far as the author knew it, and the key of that epoch.
     pub fn open_file(&self, bytes: &[u8]) -> Result<Opened> {
-        let no_snippet = |_| Error::usage("this is no file that `osmynt export` has saved, or it is damaged");
+        let no_snippet = |_| Error::NoSnippetFile;
         let container = Container::split(bytes).map_err(no_snippet)?;
         let said = Unverified::<SnippetStatement>::parse(container.statement).map_err(no_snippet)?;
         let said = said.payload();
@@ -542,6 +547,28 @@ impl Client {
             known: false,
             author_known: mine,
         })
+    }
+
+    /// The teams that have a snippet of this id which the caller can open. With one team there is nothing to find out.
+    fn locate(&self, snippet: SnippetId, teams: &[TeamId]) -> Result<Vec<(TeamId, SnippetId)>> {
+        if let [only] = teams {
+            return Ok(vec![(*only, snippet)]);
+        }
+        let mut found = Vec::new();
+        let mut broken = None;
+        for team in teams {
+            match self.fetch(*team, snippet) {
+                Ok(_) => found.push((*team, snippet)),
+                Err(Error::Refused { code: Code::NotFound, .. }) => {}
+                // Any member of one team can put something under an id of another, and must not be in its way.
+                Err(error) if is_of_one(&error) || error.class() == Class::NotFound => broken = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        match broken {
+            Some(error) if found.is_empty() => Err(error),
+            _ => Ok(found),
+        }
     }
 
     /// Takes the newest snippets of a team into the index: those that verify.

@@ -119,6 +119,30 @@ fn a_file_takes_no_id_away_from_a_snippet_of_the_service() {
 }
 
 #[test]
+fn a_whole_id_is_asked_for_and_never_looked_for_in_lists() {
+    let (ada, ben, world, stage) = stage("snippets-whole");
+    let everybody = [&ada, &ben];
+    stage.shown().take(&world, share(&world, &ben, &everybody, snippet_id(1)));
+    let whole = |id: SnippetId| stage.client().find_snippet(None, &id.to_string());
+    let lists = || stage.service.requests().iter().filter(|request| request.path.ends_with("/snippets")).count();
+    assert_eq!(whole(snippet_id(1)).unwrap(), (world.team, snippet_id(1)));
+
+    let other = World::found(&ada, "another team");
+    stage.shown().show(&other);
+    assert_eq!(whole(snippet_id(1)).unwrap(), (world.team, snippet_id(1)));
+    assert!(matches!(whole(snippet_id(2)).unwrap_err(), Error::NotFound { .. }));
+    // What somebody puts under that id in another team is in nobody's way.
+    stage.shown().take(&world, share(&world, &ben, &everybody, snippet_id(3)));
+    let (_, bytes) = share(&other, &ada, &[&ada], snippet_id(3));
+    stage.shown().take(&other, (snippet_id(3), bent(&ben, &bytes, |_| {})));
+    assert_eq!(whole(snippet_id(3)).unwrap(), (world.team, snippet_id(3)));
+    stage.shown().take(&other, share(&other, &ada, &[&ada], snippet_id(4)));
+    stage.shown().take(&world, share(&world, &ben, &everybody, snippet_id(4)));
+    assert!(matches!(whole(snippet_id(4)).unwrap_err(), Error::Ambiguous { .. }));
+    assert_eq!(lists(), 0);
+}
+
+#[test]
 fn what_does_not_verify_is_found_by_nobody() {
     let (ada, ben, world, stage) = stage("snippets-forged");
     let eve = Human::new(3);

@@ -133,7 +133,7 @@ impl Shown {
                 let of_team = self.snippets.iter().filter(|stored| stored.team == team(id));
                 json(&SnippetPage { snippets: of_team.map(listed).collect(), next: None })
             }
-            ("GET", ["teams", _, "snippets", id]) => return self.snippet(id.parse().unwrap()),
+            ("GET", ["teams", id, "snippets", snippet]) => return self.snippet(team(id), snippet.parse().unwrap()),
             ("PUT", ["teams", id, "snippets", snippet]) => {
                 let (team, snippet, received_at) = (team(id), snippet.parse().unwrap(), now());
                 self.snippets.insert(0, Stored { team, snippet, bytes: request.bytes.clone(), received_at });
@@ -179,8 +179,8 @@ impl Shown {
         MyEnvelopes { envelopes: envelopes.collect(), next: None }
     }
 
-    fn snippet(&self, id: SnippetId) -> Vec<u8> {
-        let Some(stored) = self.snippets.iter().find(|stored| stored.snippet == id) else {
+    fn snippet(&self, team: TeamId, id: SnippetId) -> Vec<u8> {
+        let Some(stored) = self.snippets.iter().find(|stored| (stored.team, stored.snippet) == (team, id)) else {
             return problem(Code::NotFound).into_bytes();
         };
         let (length, received_at) = (stored.bytes.len(), stored.received_at.0);
