@@ -45,7 +45,19 @@ mod sweep;
 mod team;
 mod tokens;
 
+use std::panic;
+
 use worker::{Context, Env, Request, Response, ScheduleContext, ScheduledEvent, event};
+
+/// Has a panic reported with its stack, before the runtime starts over as `worker` makes it.
+#[event(start)]
+fn start() {
+    let start_over = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        console_error_panic_hook::hook(info);
+        start_over(info);
+    }));
+}
 
 /// Answers one request. Never an error: whatever fails becomes a problem or a page.
 #[event(fetch)]

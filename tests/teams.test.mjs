@@ -217,7 +217,7 @@ describe("a commit that is sent again", () => {
     const first = await member.api.commit(team, commit);
     assert.deepEqual(await member.api.commit(team, commit), first);
     await rejects(() => member.api.log(team, 0), "not-found");
-    await rejects(() => stranger.api.commit(team, commit), "forbidden");
+    await rejects(() => stranger.api.commit(team, commit), "not-found");
   });
 });
 

@@ -172,7 +172,12 @@ fn wrapped(text: &str, stream: &impl IsTerminal) -> String {
 }
 
 fn broken(text: &str, width: usize) -> String {
-    let line = |line: &str| if line.starts_with("  ") { line.to_owned() } else { textwrap::fill(line, width) };
+    // At spaces alone: an id has hyphens, and must stay whole.
+    let options = textwrap::Options::new(width)
+        .break_words(false)
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    let line = |line: &str| if line.starts_with("  ") { line.to_owned() } else { textwrap::fill(line, &options) };
     text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
@@ -436,6 +441,7 @@ mod tests {
         let text = "error: one two three four\nfive\n\n  osmynt team join osmynt1aaaaaaaaaaaaa";
         assert_eq!(broken(text, 16), "error: one two\nthree four\nfive\n\n  osmynt team join osmynt1aaaaaaaaaaaaa");
         assert_eq!(broken(text, 100), text);
+        assert_eq!(broken("user aaaa-bbbb-cccc", 10), "user\naaaa-bbbb-cccc", "an id is never broken");
     }
 
     proptest! {
