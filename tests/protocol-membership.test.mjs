@@ -118,16 +118,21 @@ describe("what removal closes", () => {
     await team.join(admin, owners);
   });
 
-  it("ends the waiting of those who were invited by the person", async () => {
-    const { team, owner, admin } = await makeTeam();
-    const [first, second] = [await Person.make(), await Person.make()];
-    await team.append(owner, { type: "policy.changed", policy: CONFIRMATION });
-    await team.join(first, await team.invite(admin));
-    await team.join(second, await team.invite(owner));
-    await team.append(owner, { type: "role.changed", user: admin.user, role: "member" });
-    assert.deepEqual([...team.log.pending.keys()], [second.user]);
-    await refuses("not-found", () => team.append(owner, { type: "member.confirmed", user: first.user }));
-  });
+  for (const [what, act] of [
+    ["is demoted", (team, owner, admin) => team.append(owner, { type: "role.changed", user: admin.user, role: "member" })],
+    ["leaves", (team, owner, admin) => team.append(admin, { type: "member.left" })],
+  ]) {
+    it(`ends the waiting of those who were invited by the person who ${what}`, async () => {
+      const { team, owner, admin } = await makeTeam();
+      const [first, second] = [await Person.make(), await Person.make()];
+      await team.append(owner, { type: "policy.changed", policy: CONFIRMATION });
+      await team.join(first, await team.invite(admin));
+      await team.join(second, await team.invite(owner));
+      await act(team, owner, admin);
+      assert.deepEqual([...team.log.pending.keys()], [second.user]);
+      await refuses("not-found", () => team.append(owner, { type: "member.confirmed", user: first.user }));
+    });
+  }
 
   it("can be barred to somebody who left, also once more", async () => {
     const { team, owner, admin, member } = await makeTeam();

@@ -126,6 +126,17 @@ describe("somebody who was removed, refused or demoted", () => {
     await assertOut(eve);
   });
 
+  it("takes an accomplice along when they leave before they are removed", async () => {
+    await scene("confirmation");
+    await mallory.join((await owner.invite(team, { role: "admin" })).code);
+    await owner.confirm(team, mallory.user);
+    await eve.join((await mallory.invite(team, { role: "admin" })).code);
+    await mallory.leave(team);
+    await assert.rejects(() => eve.api.log(team, 0), refusedWith("not-found"));
+    await assert.rejects(() => owner.confirm(team, eve.user), { code: "not-found" });
+    await assertOut(eve);
+  });
+
   it("who was refused asks again by no invitation but one that names them", async () => {
     await scene("confirmation");
     const { code } = await owner.invite(team, { uses: 5 });

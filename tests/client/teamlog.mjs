@@ -153,17 +153,16 @@ export class TeamLog {
     for (const invite of [...this.invites.values()].filter(which)) this.invites.set(invite.id, { ...invite, closed: true });
   }
 
-  /** Closes what somebody could come back by: what they made, and what they came in by. */
+  /** Closes what somebody could come back by: what they made, and what they came in by. Drops whoever waits by what they made. */
   closeFor({ user, invite }) {
     this.close(({ id, by }) => by === user || id === invite);
-  }
-
-  /** The same, and drops whoever waits by what they made. */
-  bar({ user, invite = null }, seq) {
-    this.closeFor({ user, invite });
     for (const waiting of this.pending.values()) {
       if (this.invites.get(waiting.invite).by === user) this.pending.delete(waiting.user);
     }
+  }
+
+  bar({ user, invite = null }, seq) {
+    this.closeFor({ user, invite });
     this.barred.set(user, seq);
   }
 

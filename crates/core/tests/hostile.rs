@@ -106,7 +106,7 @@ impl Ledger {
             }
             TeamEvent::MemberLeft {} => {
                 let came_in_by = self.members.remove(&said.user).and_then(|(_, invite)| invite);
-                self.close(|id, made| made.by == said.user || Some(id) == came_in_by);
+                self.close_for(said.user, came_in_by);
             }
             TeamEvent::RoleChanged { user, role } => {
                 let (before, invite) = self.members.insert(*user, (*role, None)).ok_or("there is no such member")?;
@@ -211,6 +211,10 @@ impl Ledger {
 
     fn bar(&mut self, user: UserId, came_in_by: Option<InviteId>, seq: u64) {
         self.barred.insert(user, seq);
+        self.close_for(user, came_in_by);
+    }
+
+    fn close_for(&mut self, user: UserId, came_in_by: Option<InviteId>) {
         self.waiting.retain(|_, (_, _, by, _)| *by != user);
         self.close(|id, made| made.by == user || Some(id) == came_in_by);
     }

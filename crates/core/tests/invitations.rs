@@ -3,7 +3,7 @@
 mod support;
 
 use osmynt_core::statement::InviteProof;
-use osmynt_core::teamlog::{Joining, Policy, Role, TeamEvent};
+use osmynt_core::teamlog::{Joining, Role, TeamEvent};
 use osmynt_core::{Code, Hash, InviteId, TeamId, Time, UserId};
 use support::{Key, Person, Team, Verdict, code, verify};
 
@@ -248,16 +248,40 @@ fn whoever_left_before_they_could_be_removed_is_barred_all_the_same() {
     assert_eq!(team.commit(owner, removed(team.user(STRANGER)), false), Err(Code::NotFound), "who never was in it");
 }
 
-#[test]
-fn removal_drops_whoever_waits_by_an_invitation_that_the_removed_made() {
+/// A team in which the stranger waits to be confirmed, by an invitation that the admin made.
+fn with_an_admin_whose_guest_waits() -> Team {
     let (mut team, made, _) = with_an_admin_who_invites();
+    team.set_joining(Joining::Confirmation);
+    team.join(team.user(STRANGER), &made).unwrap();
+    team
+}
+
+fn assert_nobody_waits(team: &mut Team) {
     let (owner, stranger) = (team.user(OWNER), team.user(STRANGER));
-    let policy = Policy { joining: Joining::Confirmation, ..team.state().policy() };
-    team.commit(owner, vec![TeamEvent::PolicyChanged { policy }], false).unwrap();
-    team.join(stranger, &made).unwrap();
-    team.remove(owner, team.user(ADMIN)).unwrap();
     assert_eq!(team.state().pending(team.object_time()).count(), 0);
     assert_eq!(team.commit(owner, vec![TeamEvent::MemberConfirmed { user: stranger }], true), Err(Code::NotFound));
+}
+
+#[test]
+fn removal_drops_whoever_waits_by_an_invitation_that_the_removed_made() {
+    let mut team = with_an_admin_whose_guest_waits();
+    team.remove(team.user(OWNER), team.user(ADMIN)).unwrap();
+    assert_nobody_waits(&mut team);
+}
+
+#[test]
+fn leaving_drops_whoever_waits_by_an_invitation_that_the_leaver_made() {
+    let mut team = with_an_admin_whose_guest_waits();
+    team.leave(team.user(ADMIN)).unwrap();
+    assert_nobody_waits(&mut team);
+}
+
+#[test]
+fn leaving_keeps_whoever_waits_by_an_invitation_that_somebody_else_made() {
+    let (mut team, _) = with_somebody_who_waits();
+    team.leave(team.user(ADMIN)).unwrap();
+    assert_eq!(team.state().pending(team.object_time()).count(), 1);
+    assert_eq!(team.confirm(team.user(OWNER), team.user(STRANGER)), Ok(()));
 }
 
 #[test]

@@ -497,7 +497,6 @@ impl TeamState {
         let invite = self.members.get(&user).and_then(|member| member.invite);
         self.part_with(user);
         self.member_left = true;
-        // Nobody stays invited by somebody who could not invite any more, nor comes back by what they came in by.
         self.close(user, invite);
         self.keep_an_owner()
     }
@@ -522,16 +521,17 @@ impl TeamState {
         self.keep_an_owner()
     }
 
-    /// Closes the invitations that a user made or came in by, with whoever waits by one that they made, and lets them in again
-    /// only by a later one that names them: whoever has lost a right does not get it back with what they had prepared.
+    /// Closes for a user, and lets them in again only by a later invitation that names them.
     fn bar(&mut self, user: UserId, came_in_by: Option<InviteId>, seq: u64) {
         self.close(user, came_in_by);
-        self.pending.retain(|_, pending| pending.by != user);
         self.barred.insert(user, seq);
     }
 
+    /// Closes the invitations that a user made or came in by, and drops whoever waits by one that they made: whoever has lost
+    /// or given up a right does not use it later through what they had prepared.
     fn close(&mut self, user: UserId, came_in_by: Option<InviteId>) {
         self.invites.retain(|id, invite| invite.by != user && Some(*id) != came_in_by);
+        self.pending.retain(|_, pending| pending.by != user);
     }
 
     fn rotate(&mut self, rotation: &Rotation, seq: u64, received_at: Time, directory: &impl Directory) -> Result<()> {
