@@ -401,6 +401,30 @@ describe("the account", () => {
     assert.equal((await mary.run(["account", "delete", "--yes"])).code, NOT_SIGNED_IN);
   });
 
+  test("a team whose heir leaves while deleting asks goes to nobody who was not confirmed", async () => {
+    const mary = await signedIn("mary");
+    const { team } = await mary.json("team", "new", "passed on");
+    const { code: invitation } = await mary.json("team", "invite", team, "--uses", "2");
+    for (const each of [ada, grace]) await each.json("team", "join", invitation);
+
+    const leaves = async () => {
+      await ada.json("team", "leave", team);
+      return "mary";
+    };
+    const { code, out } = await mary.see(["account", "delete"], { answer: leaves });
+    assert.equal(code, REFUSED, out);
+    const shown = unbroken(out);
+    assert.match(shown, /passed on +you leave it, and ada becomes its owner/);
+    assert.match(shown, /"passed on" has changed since you confirmed \(confirmed: you leave it, and @ada [^]*; now: you leave it, and @grace /);
+    assert.match(shown, /Run `osmynt account delete` again/);
+    assert.equal((await mary.json("team", "list")).teams.length, 1);
+    assert.deepEqual((await grace.json("team", "show", team)).members.map(({ login, role }) => `${login} ${role}`), ["mary owner", "grace member"]);
+
+    const { user } = await grace.json("whoami");
+    const { teams } = await mary.json("account", "delete", "--yes");
+    assert.deepEqual(teams, [{ team, name: "passed on", fate: "handed-over", new_owner: user }]);
+  });
+
   test("a deletion whose answer is lost is a deletion, also when the command was killed", async () => {
     const lost = await signedIn("barbara");
     await lost.json("team", "new", "t");

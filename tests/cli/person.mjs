@@ -60,7 +60,7 @@ export class Person {
 
   /**
    * As `run`, at a terminal: standard output and error together, as they would be seen. The terminal is closed once it shows `until`; once it
-   * shows a question, which ends with a colon or in brackets, `answer` is typed. `early` is typed before anything is shown. With `browser`, the page of a sign-in is confirmed there.
+   * shows a question, which ends with a colon or in brackets, `answer` is typed, or what it gives as a function. `early` is typed before anything is shown. With `browser`, the page of a sign-in is confirmed there.
    */
   see(args, { cwd, env, until, early, answer, browser = false } = {}) {
     const command = [osmynt, ...args].map((argument) => `'${argument.replaceAll("'", `'\\''`)}'`).join(" ");
@@ -75,7 +75,8 @@ export class Person {
       if (until?.test(shown)) child.kill("SIGKILL");
       if (answer !== undefined && !asked && /(: |\] )$/.test(shown)) {
         asked = true;
-        child.stdin.end(`${answer}\n`);
+        const typed = Promise.resolve(typeof answer === "function" ? answer() : answer);
+        typed.then((text) => child.stdin.end(`${text}\n`)).catch((error) => child.kill("SIGKILL") && console.error(error));
       }
       const page = browser && /(http\S+\/sign-in\S+)\r\n/.exec(shown)?.[1];
       if (page) {

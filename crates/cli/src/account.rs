@@ -286,7 +286,7 @@ fn delete(yes: bool, out: Output) -> Result<()> {
         let _progress = out.progress("Reading your teams");
         client.deletion()?
     };
-    let departures = match deletion {
+    let gone = match deletion {
         Deletion::Ahead(departures) => {
             if !yes {
                 let login = word(&client.profile().login, EXCERPT_CHARS);
@@ -294,8 +294,7 @@ fn delete(yes: bool, out: Output) -> Result<()> {
                 confirm(out, &question, |answer| answer.eq_ignore_ascii_case(&login))?;
             }
             let _progress = out.progress("Leaving your teams and deleting your account");
-            client.delete_account()?;
-            departures
+            client.delete_account(&departures)?
         }
         Deletion::Done => {
             out.note("the deletion was asked for before, and the service no longer knows this sign-in.");
@@ -306,7 +305,7 @@ fn delete(yes: bool, out: Output) -> Result<()> {
         let failure = Failure::from(error);
         failure.next("Your account is deleted. Remove what is left on this machine with: osmynt logout --erase")
     })?;
-    let value = json!({"deleted": true, "teams": departures.iter().map(fate_of).collect::<Vec<_>>()});
+    let value = json!({"deleted": true, "teams": gone.iter().map(fate_of).collect::<Vec<_>>()});
     out.done(&value, |_| "Deleted your account, and what osmynt kept of it on this machine.".into())
 }
 

@@ -1,16 +1,18 @@
 //! The account as a whole: what happened to it, all that the service holds about it, and its end.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::File;
 
 use osmynt_core::api::{self, AccountEvent};
 use osmynt_core::teamlog::{Role, TeamEvent, TeamState};
-use osmynt_core::{Code, TeamId, UserId};
+use osmynt_core::{Code, TeamId, UserId, limits, text};
 
 use crate::http::Request;
-use crate::session::check_page;
+use crate::session::{Synced, check_page};
 use crate::team::Listed;
-use crate::{Client, Error, Person, Result};
+use crate::{Client, Error, Person, Result, system};
 
 /// An answer to `GET /v1/me/export` of more bytes is not taken.
 const EXPORT_BYTES: u64 = 256 * 1024 * 1024;
@@ -86,23 +88,40 @@ impl Client {
     /// Takes the caller out of every team that others are in, then deletes this home's user, and the account if it has no
     /// other (`docs/protocol.md` section 10). It may be done again until it succeeds. What this home holds stays: see
     /// [`crate::Home::erase`].
-    pub fn delete_account(&self) -> Result<()> {
-        for _ in 1..ATTEMPTS {
-            match self.leave_and_delete() {
+    ///
+    /// `confirmed` is what [`Client::deletion`] gave and the person agreed to. [`Error::Unconfirmed`] when something else
+    /// would become of a team: found before anything is changed, or when it is the team's turn. Gives what of `confirmed`
+    /// has happened: all but the teams that were gone already.
+    pub fn delete_account(&self, confirmed: &[Departure]) -> Result<Vec<Departure>> {
+        let mut over = BTreeSet::new();
+        let mut repeats = 1..ATTEMPTS;
+        loop {
+            match self.leave_and_delete(confirmed, &mut over) {
                 // Somebody joined, or was removed, or was faster.
-                Err(Error::Refused { code: Code::Conflict | Code::NotFound, .. }) => {}
-                Err(error) if self.is_deleted(&error)? => return Ok(()),
-                done => return done,
+                Err(Error::Refused { code: Code::Conflict | Code::NotFound, .. }) if repeats.next().is_some() => {}
+                Err(error) if !self.is_deleted(&error)? => return Err(error),
+                _ => return Ok(confirmed.iter().filter(|departure| over.contains(&departure.team)).cloned().collect()),
             }
         }
-        self.leave_and_delete()
     }
 
-    fn leave_and_delete(&self) -> Result<()> {
-        for Departure { team, fate, .. } in self.departures()? {
+    fn leave_and_delete(&self, confirmed: &[Departure], over: &mut BTreeSet<TeamId>) -> Result<()> {
+        let departures = self.departures()?;
+        for departure in &departures {
+            departure.check(confirmed)?;
+        }
+        for Departure { team, name, fate } in departures {
             if fate != Fate::Deleted {
-                self.change(team, false, |synced| Ok(parting(synced.view.state(), self.user()?)))?;
+                // The service chooses what it shows when: it is the log that the commit continues that must fit.
+                self.change(team, false, |synced| {
+                    let me = self.user()?;
+                    Departure { team, name: name.clone(), fate: self.fate(synced, me)? }.check(confirmed)?;
+                    // Before it is sent: if the answer is lost, the service shows the log no more.
+                    over.insert(team);
+                    Ok(parting(synced.view.state(), me))
+                })?;
             }
+            over.insert(team);
         }
         self.set_deleting(true)?;
         let answer = self.empty(&Request::delete("/v1/me"));
@@ -113,23 +132,31 @@ impl Client {
         answer
     }
 
-    /// Of the teams that the service lists. One that has vanished needs nothing, and nor does a device in no log.
+    /// Of the teams that the service lists and that the caller is in. A team that has vanished needs nothing, and nor does a
+    /// device in no log.
     fn departures(&self) -> Result<Vec<Departure>> {
         let mut departures = Vec::new();
         let Some(me) = self.profile.user else { return Ok(departures) };
         for Listed { id, .. } in self.listed()?.into_iter().filter(|team| !team.vanished) {
             let synced = self.sync(id, None)?;
             let state = synced.view.state();
-            let fate = if state.members().keys().eq([&me]) {
-                Fate::Deleted
-            } else if let Some(heir) = heir(state, me) {
-                Fate::HandedOver(self.names(&synced)?.person(heir))
-            } else {
-                Fate::Left
-            };
-            departures.push(Departure { team: id, name: self.team_name(&synced.view)?, fate });
+            if state.members().contains_key(&me) || state.pending(system::now()).any(|(user, _)| user == me) {
+                let (name, fate) = (self.team_name(&synced.view)?, self.fate(&synced, me)?);
+                departures.push(Departure { team: id, name, fate });
+            }
         }
         Ok(departures)
+    }
+
+    fn fate(&self, synced: &Synced, me: UserId) -> Result<Fate> {
+        let state = synced.view.state();
+        Ok(if state.members().keys().eq([&me]) {
+            Fate::Deleted
+        } else if let Some(heir) = heir(state, me) {
+            Fate::HandedOver(self.names(synced)?.person(heir))
+        } else {
+            Fate::Left
+        })
     }
 
     /// Whether a failure means that the account is gone: its deletion was asked for, no answer came, and now the sign-in
@@ -144,6 +171,46 @@ impl Client {
             secrets.session.as_mut().ok_or(Error::NotSignedIn)?.deleting = deleting;
             Ok(())
         })
+    }
+}
+
+impl Departure {
+    /// Refuses what is not among the departures that the person confirmed.
+    fn check(&self, confirmed: &[Self]) -> Result<()> {
+        let team = self.name.as_deref().map_or_else(
+            || format!("team {}", self.team),
+            |name| format!("the team {}", text::quoted(name, limits::TEAM_NAME_CHARS)),
+        );
+        match confirmed.iter().find(|departure| departure.team == self.team) {
+            Some(departure) if departure.fate.is(&self.fate) => Ok(()),
+            Some(Self { fate, .. }) => Err(Error::Unconfirmed {
+                what: format!("{team} has changed since you confirmed (confirmed: {fate}; now: {})", self.fate),
+            }),
+            None => {
+                Err(Error::Unconfirmed { what: format!("{team} was not in the list you confirmed ({})", self.fate) })
+            }
+        }
+    }
+}
+
+impl Fate {
+    /// Whether it is the same. What somebody is called does not matter: the user id says who it is.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::HandedOver(heir), Self::HandedOver(other)) => heir.user == other.user,
+            _ => self == other,
+        }
+    }
+}
+
+/// For a sentence about the team, without a full stop.
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deleted => f.write_str("it is deleted, as nobody else is in it"),
+            Self::Left => f.write_str("you leave it"),
+            Self::HandedOver(heir) => write!(f, "you leave it, and {heir} becomes its owner"),
+        }
     }
 }
 

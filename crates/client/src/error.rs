@@ -59,6 +59,11 @@ pub enum Error {
         /// Which, ready to be shown.
         teams: Vec<String>,
     },
+    /// What deleting the account would do to a team is not what the person confirmed.
+    Unconfirmed {
+        /// Which team, and what is different, ready to be shown.
+        what: String,
+    },
     /// The caller waits to be confirmed in a team, and asked for what only a member may do.
     Pending {
         /// The team's name, ready to be shown.
@@ -169,7 +174,7 @@ impl Error {
             | Self::Pending { .. } => Class::Refused,
             Self::NotFound { .. } | Self::NoKey { .. } => Class::NotFound,
             Self::Tampered { .. } | Self::NoSnippetFile | Self::BadKey { .. } => Class::Tampered,
-            Self::Vanished { .. } | Self::NoPrekey { .. } => Class::Conflict,
+            Self::Vanished { .. } | Self::Unconfirmed { .. } | Self::NoPrekey { .. } => Class::Conflict,
             Self::Unavailable { .. } | Self::RateLimited { .. } => Class::Unavailable,
             Self::Home { .. } | Self::KeyStore { .. } | Self::Internal { .. } => Class::Internal,
             Self::Refused { code, .. } => match code {
@@ -194,6 +199,9 @@ impl Error {
             }
             Self::Vanished { .. } => {
                 "You were removed, the team was deleted, or the service hides it: ask your teammates. `osmynt team forget` takes it off the list; or say which team you mean by its id."
+            }
+            Self::Unconfirmed { .. } => {
+                "Your account is not deleted, and this team is as it was. Run `osmynt account delete` again: it shows anew what becomes of each team, and asks."
             }
             Self::NotSignedIn | Self::SessionOver => "Sign in with `osmynt login`.",
             Self::SignInDenied { known: true } => {
@@ -295,6 +303,7 @@ impl fmt::Display for Error {
             Self::Vanished { teams } => {
                 write!(f, "you are in {}, which the service no longer lists", teams.join(", "))
             }
+            Self::Unconfirmed { what } => f.write_str(what),
             Self::Pending { team } => {
                 write!(
                     f,

@@ -248,7 +248,7 @@ fn an_account_whose_deletion_was_not_answered_is_deleted() {
     let service = forgetful();
     let home = Folder::signed_in("delete", &service, LATER);
     assert_eq!(home.client().deletion().unwrap(), Deletion::Ahead(Vec::new()));
-    home.client().delete_account().unwrap();
+    home.client().delete_account(&[]).unwrap();
     // And after a crash as well.
     assert_eq!(home.client().deletion().unwrap(), Deletion::Done);
 }
@@ -258,7 +258,7 @@ fn a_sign_in_that_is_over_is_no_deleted_account() {
     let service = Service::start(|_| problem(Code::Unauthenticated));
     let home = Folder::signed_in("not-deleted", &service, LATER);
     assert!(matches!(home.client().deletion().unwrap_err(), Error::SessionOver));
-    assert!(matches!(home.client().delete_account().unwrap_err(), Error::SessionOver));
+    assert!(matches!(home.client().delete_account(&[]).unwrap_err(), Error::SessionOver));
 
     // Not after a refusal either.
     let refusing = Service::start(|request| match (request.method.as_str(), request.path.as_str()) {
@@ -266,6 +266,6 @@ fn a_sign_in_that_is_over_is_no_deleted_account() {
         _ => problem(Code::Forbidden),
     });
     let home = Folder::signed_in("refused-deletion", &refusing, LATER);
-    assert_eq!(home.client().delete_account().unwrap_err().class(), Class::Refused);
+    assert_eq!(home.client().delete_account(&[]).unwrap_err().class(), Class::Refused);
     assert!(!home.session().unwrap().deleting);
 }

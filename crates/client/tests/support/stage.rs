@@ -31,6 +31,8 @@ pub struct Shown {
     pub user: Option<UserId>,
     /// Answers that it gives in the place of its own, by the beginning of the path.
     pub instead: Vec<(String, String)>,
+    /// Teams that it shows as they are here once it has answered a request of this method and path.
+    pub after: Vec<(&'static str, String, World)>,
 }
 
 /// A snippet at the service.
@@ -62,13 +64,19 @@ impl Stage {
             other: None,
             user: humans.first().map(|human| human.user),
             instead: Vec::new(),
+            after: Vec::new(),
         };
         for world in worlds {
             shown.show(world);
         }
         let shown = Arc::new(Mutex::new(shown));
         let answering = Arc::clone(&shown);
-        let service = Service::start(move |request| answering.lock().unwrap().answer(request));
+        let service = Service::start(move |request| {
+            let mut shown = answering.lock().unwrap();
+            let answer = shown.answer(request);
+            shown.come_to_light(request);
+            answer
+        });
         let home = Folder::signed_in(name, &service, LATER);
         Self { shown, service, home }
     }
@@ -145,6 +153,14 @@ impl Shown {
             _ => problem(Code::NotFound),
         };
         text.into_bytes()
+    }
+
+    fn come_to_light(&mut self, request: &Received) {
+        let due = |(method, path, _): &(&str, String, World)| request.method == *method && request.path == *path;
+        if let Some(index) = self.after.iter().position(due) {
+            let (_, _, world) = self.after.remove(index);
+            self.show(&world);
+        }
     }
 
     fn me(&self) -> Me {
