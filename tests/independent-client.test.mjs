@@ -142,6 +142,19 @@ describe("the independent client", () => {
     await assert.rejects(linus.join(invitation), problem("gone"));
   });
 
+  it("does not rename a team by a join, whatever name the invitation's code has", async () => {
+    const team = await makeTeam(ada, "Old name", { member: linus });
+    const { code: invitation } = await ada.invite(team, { role: "admin" });
+    await ada.rename(team, "New name");
+    await grace.join(invitation);
+    for (const client of [ada, linus]) assert.equal(await client.teamName(await client.read(team)), "New name");
+    assert.equal(await grace.teamName(await grace.read(team)), "Old name", "they have no key of an earlier epoch");
+    await ada.rotate(team);
+    assert.equal(await grace.teamName(await grace.read(team)), "New name");
+    await grace.rename(team, "Newer name");
+    for (const client of [ada, grace, linus]) assert.equal(await client.teamName(await client.read(team)), "Newer name");
+  });
+
   it("deletes a snippet for good", async () => {
     const team = await makeTeam(ada, "Deletion", { member: grace });
     const snippet = await grace.share(team, code);

@@ -412,7 +412,7 @@ export class Client {
     return this.prekeys.get(prekey);
   }
 
-  /** The name that an owner or admin sealed last; failing that, the invitation's; failing that, one that a plain member sealed. */
+  /** The name that an owner or admin sealed last; failing that, the invitation's; failing that, one that nobody vouches for. */
   async teamName(view) {
     const name = await this.knownName(view);
     if (name === undefined) throw new Refused("not-found", "no profile that this device can open");
@@ -422,20 +422,19 @@ export class Client {
   /** The same; undefined if there is none. */
   async knownName(view) {
     const { team, past } = view.log;
-    const sealed = past.filter(({ event }) => event.profile !== undefined).reverse();
-    const byPlainMember = ({ author, roster }) => roster.get(author.user)?.role === "member";
+    const sealed = [...past.keys()].filter((seq) => past[seq].event.profile !== undefined).reverse();
     const name =
-      (await this.nameIn(view, sealed.filter((each) => !byPlainMember(each)))) ??
+      (await this.nameIn(view, sealed.filter((seq) => view.log.isVouched(seq)))) ??
       this.codeNames.get(team) ??
       this.teamNames.get(team) ??
-      (await this.nameIn(view, sealed.filter(byPlainMember)));
+      (await this.nameIn(view, sealed.filter((seq) => !view.log.isVouched(seq))));
     if (name !== undefined) this.teamNames.set(team, name);
     return name;
   }
 
-  /** The name in the first of these profiles that opens. */
+  /** The name in the first of these entries' profiles that opens. */
   async nameIn(view, sealed) {
-    for (const { event, author } of sealed) {
+    for (const { event, author } of sealed.map((seq) => view.log.past[seq])) {
       const [key] = await attempt(this.teamKey(view, event.epoch));
       if (key === null) continue;
       const [profile] = await attempt(opening(author, () => openProfile(key, view.log.team, event.epoch, event.profile)));

@@ -112,6 +112,16 @@ export class TeamLog {
     return this.past[head.seq]?.hash === head.hash;
   }
 
+  /**
+   * Whether the author of a profile was owner or admin before its commit: an earlier rotation has named their head, or they found
+   * the team. Whoever joins by the commit knows the team's name from a code only.
+   */
+  isVouched(seq) {
+    const { roster, epoch } = this.past[seq - 1];
+    const { role, named } = roster.get(this.past[seq].author.user);
+    return role !== "member" && (named !== null || epoch === null);
+  }
+
   /** What held at `head`; refused when the log has no such entry. */
   at(head) {
     require(this.contains(head), "stale-log", "the log does not contain this head");

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use osmynt_core::api::{DirectoryUser, LoggedEntry};
 use osmynt_core::names::Name;
 use osmynt_core::statement::{PrekeyKind, PrekeyStatement, SnippetStatement, TeamEntry, UserEntry, parse_prekey};
-use osmynt_core::teamlog::{CommitEntry, Directory, Epoch, Role, Rotation, TeamEvent, TeamState, check_snippet};
+use osmynt_core::teamlog::{
+    CommitEntry, Directory, Epoch, Member, Role, Rotation, TeamEvent, TeamState, check_snippet,
+};
 use osmynt_core::userlog::{Device, Snapshot, UserLog};
 use osmynt_core::{
     Code, DeviceId, Hash, Head, KeyId, PublicKey, Refusal, SealedBox, SnippetId, TeamId, Time, Unverified, UserId,
@@ -291,7 +293,7 @@ pub struct TeamView {
     epochs: Vec<EpochBegun>,
     /// How each user stood, in the order of the log.
     standings: BTreeMap<UserId, Vec<Standing>>,
-    /// The profile that an owner or admin sealed last.
+    /// The profile that somebody sealed last who was an owner or admin before that commit.
     vouched_profile: Option<SealedProfile>,
     /// The profile that anybody sealed last.
     last_profile: Option<SealedProfile>,
@@ -416,8 +418,11 @@ impl TeamView {
         window.check(logged.received_at)?;
         let entry = verify_entry(logged, Some(&self.state), people)?;
         let said = entry.entry().payload();
-        // The author's role is that before the entry: nobody renames a team by the entry that ends their membership.
-        let vouched = self.state.members().get(&said.user).is_some_and(|member| member.role > Role::Member);
+        // The author's role before the commit counts. Whoever joins by it has the name from an invitation's code, which is not
+        // signed: no rotation has named their head yet. The founder begins the first epoch.
+        let counted = |member: &Member| member.head.is_some() || self.state.epoch().is_none();
+        let author = self.state.members().get(&said.user);
+        let vouched = author.is_some_and(|member| member.role > Role::Member && counted(member));
         self.state.apply(&entry, logged.received_at, people)?;
         let seq = self.state.head().seq;
         let profile = match &said.event {
@@ -490,7 +495,7 @@ impl TeamView {
         devices.as_deref()
     }
 
-    /// The profile that an owner or admin sealed last, and the one that anybody did.
+    /// The profile that somebody sealed last who was an owner or admin before that commit, and the one that anybody did.
     pub fn profiles(&self) -> (Option<&SealedProfile>, Option<&SealedProfile>) {
         (self.vouched_profile.as_ref(), self.last_profile.as_ref())
     }

@@ -13,6 +13,7 @@ mod support;
 
 use osmynt_client::invitation::Code;
 use osmynt_client::keys::Signer;
+use osmynt_client::seal;
 use osmynt_client::{Class, Error, INVITATION_LIFETIME, InviteId, JoinedAs, Joining, Place, Role, Was};
 use osmynt_core::statement::InviteProof;
 use osmynt_core::teamlog::{Policy, TeamEvent};
@@ -48,6 +49,13 @@ fn join(world: &mut World, joiner: &Human, invitation: &Signer, rotate: bool, hu
 fn confirming(world: &mut World, owner: &Human, humans: &[&Human]) {
     let policy = Policy { max_epoch_age: 3600, joining: Joining::Confirmation };
     world.commit(owner, vec![TeamEvent::PolicyChanged { policy }], false, humans);
+}
+
+fn rename(world: &mut World, by: &Human, name: &str, humans: &[&Human]) {
+    let epoch = world.view(humans).state().epoch().unwrap().number;
+    let nonce = seal::nonce(random(name)().unwrap());
+    let profile = seal::seal_profile(&world.keys[&epoch], world.team, epoch, name, nonce).unwrap();
+    world.commit(by, vec![TeamEvent::ProfileChanged { epoch, profile }], false, humans);
 }
 
 fn code(world: &World, invitation: &Signer, origin: &str, head: Head) -> String {
@@ -192,4 +200,21 @@ fn removing_somebody_closes_what_they_could_come_back_by_and_says_so() {
     ));
     client.set_joining(world.team, Joining::Confirmation).unwrap();
     assert_eq!(client.team(world.team).unwrap().joining, Joining::Confirmation);
+}
+
+#[test]
+fn a_join_renames_no_team_whatever_name_the_code_has_and_whatever_role_it_gives() {
+    let (ada, ben) = (Human::new(1), Human::new(2));
+    let mut world = found(&ada);
+    rename(&mut world, &ada, "New name", &[&ada]);
+    // World::join seals "Team", as a joiner does whose code is older than the new name.
+    world.join(&ada, &ben, Role::Admin, &[&ada]);
+    let both = [&ada, &ben];
+    let name = |home: &str, world: &World| {
+        let stage = Stage::new(home, &both, &[world]);
+        stage.client().teams().unwrap()[0].name.clone().unwrap()
+    };
+    assert_eq!(name("joining-name", &world), "New name");
+    rename(&mut world, &ben, "Newer name", &both);
+    assert_eq!(name("joining-renamed", &world), "Newer name", "from then on they are an admin like any other");
 }
