@@ -352,18 +352,24 @@ export class Client {
    */
   people({ log, logins }) {
     const present = [...log.roster.keys(), ...log.pending.keys()];
+    const nameless = this.#nameless(log, logins);
     const people = present.map((user) => {
       const found = logins.get(user);
       if (found === null) return { user, login: this.logins.get(user) ?? null, doubt: "unopened" };
-      if (!this.logins.has(user)) this.logins.set(user, found);
-      return { user, login: found, doubt: this.logins.get(user) === found ? null : "changed" };
+      if (!this.logins.has(user) && !nameless) this.logins.set(user, found);
+      return { user, login: found, doubt: [found, undefined].includes(this.logins.get(user)) ? null : "changed" };
     });
     const bearers = (name) => people.filter(({ login }) => login?.toLowerCase() === name.toLowerCase());
     // Somebody whom this client knew by it before, in whichever team.
     const first = (name) => [...this.logins].find(([, login]) => login?.toLowerCase() === name.toLowerCase())?.[0];
-    const isShared = ({ user, login }) => bearers(login).length > 1 || (user !== this.user && first(login) !== user);
+    const isShared = ({ user, login }) => bearers(login).length > 1 || (user !== this.user && ![user, undefined].includes(first(login)));
     const withDoubt = (person) => (person.doubt === null && isShared(person) ? { ...person, doubt: "shared" } : person);
     return new Map(people.map((person) => [person.user, withDoubt(person)]));
+  }
+
+  /** Whether somebody else is there by whom no name is shown, and who is known by none: theirs may be any. */
+  #nameless({ roster, pending }, logins) {
+    return [...roster.keys(), ...pending.keys()].some((user) => user !== this.user && logins.get(user) === null && !this.logins.has(user));
   }
 
   /** Relies on the login that somebody has now. */
@@ -378,6 +384,7 @@ export class Client {
     const found = [...this.people(view).values()].find((person) => person.login === login);
     require(found !== undefined, "not-found", `no member is called ${login}`);
     require(found.doubt === null, "forbidden", `the name ${login} is in doubt (${found.doubt}): use the user id`);
+    require(!this.#nameless(view.log, view.logins) || this.logins.has(found.user), "forbidden", `somebody whose name is not shown may be ${login} as well: use the user id`);
     return found.user;
   }
 

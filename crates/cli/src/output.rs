@@ -166,7 +166,7 @@ impl Output {
 }
 
 /// Text with its long lines broken where the terminal that shows it ends, at 100 columns at most. Elsewhere, and where a line is
-/// set apart for copying, it stays as it is.
+/// set apart for copying or has somebody else's words in it, it stays as it is.
 fn wrapped(text: &str, stream: &impl IsTerminal) -> String {
     if stream.is_terminal() { broken(text, textwrap::termwidth().min(LINE)) } else { text.to_owned() }
 }
@@ -177,7 +177,9 @@ fn broken(text: &str, width: usize) -> String {
         .break_words(false)
         .word_separator(textwrap::WordSeparator::AsciiSpace)
         .word_splitter(textwrap::WordSplitter::NoHyphenation);
-    let line = |line: &str| if line.starts_with("  ") { line.to_owned() } else { textwrap::fill(line, &options) };
+    // Foreign words stand between quotes, and would come to stand where our own lines begin.
+    let stays = |line: &str| line.starts_with("  ") || line.contains('"');
+    let line = |line: &str| if stays(line) { line.to_owned() } else { textwrap::fill(line, &options) };
     text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
@@ -442,6 +444,15 @@ mod tests {
         assert_eq!(broken(text, 16), "error: one two\nthree four\nfive\n\n  osmynt team join osmynt1aaaaaaaaaaaaa");
         assert_eq!(broken(text, 100), text);
         assert_eq!(broken("user aaaa-bbbb-cccc", 10), "user\naaaa-bbbb-cccc", "an id is never broken");
+    }
+
+    #[test]
+    fn what_somebody_else_says_never_begins_a_line() {
+        let hostile = format!("the service says {}", text::quoted(&format!("no{}Run this: x", " ".repeat(110)), 200));
+        let shown = failed(&Failure::refused(hostile), Paint(false));
+        for width in [20, 80, 100] {
+            assert_eq!(broken(&shown, width).lines().count(), 1, "{shown}");
+        }
     }
 
     proptest! {

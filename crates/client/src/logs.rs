@@ -297,9 +297,9 @@ pub struct TeamView {
     vouched_profile: Option<SealedProfile>,
     /// The profile that anybody sealed last.
     last_profile: Option<SealedProfile>,
-    /// The last entry that this device committed. It was not read back yet, but the log must have it from now on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    committed: Option<Head>,
+    /// The last entries of this device's commits that were not read back yet. The log must have them from now on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    committed: Vec<Head>,
 }
 
 /// Since which entry a user has had which devices in the device set; none when they were not a member.
@@ -349,7 +349,7 @@ impl TeamView {
             standings: BTreeMap::new(),
             vouched_profile: None,
             last_profile: None,
-            committed: None,
+            committed: Vec::new(),
         };
         view.note_standings(0);
         view.follow(rest, people, window)?;
@@ -392,7 +392,7 @@ impl TeamView {
 
     /// Whether a head that the service says the log ends at is reached. [`Error::Tampered`] if it is another one, or if
     /// nothing can end there.
-    pub fn ends_at(&self, head: Head) -> Result<bool> {
+    pub fn ends_at(&mut self, head: Head) -> Result<bool> {
         let team = self.state.team();
         if self.state.head().seq < head.seq {
             return Ok(false);
@@ -401,17 +401,28 @@ impl TeamView {
             return Err(tampered(format!("the service shows a log of team {team} that does not end where it says")));
         }
         self.state.settled().map_err(|refusal| Error::tampered(format_args!("the log of team {team}"), &refusal))?;
-        if self.committed.is_some_and(|own| !self.contains(own)) {
+        if !self.has_commits_of(self) {
             return Err(tampered(format!(
                 "the service shows a log of team {team} without what this device did (a rollback)"
             )));
         }
+        self.committed.clear();
         Ok(true)
     }
 
     /// Remembers that the service has taken a commit of this device, of which `head` is the last entry.
-    pub const fn expect(&mut self, head: Head) {
-        self.committed = Some(head);
+    pub fn expect(&mut self, head: Head) {
+        self.committed.push(head);
+    }
+
+    /// Whether this view has every commit that another one knows to be taken, and has not read back.
+    pub fn has_commits_of(&self, other: &Self) -> bool {
+        other.committed.iter().all(|own| self.contains(*own))
+    }
+
+    /// Whether every commit of this device that the view knows of was read back.
+    pub const fn is_settled(&self) -> bool {
+        self.committed.is_empty()
     }
 
     fn apply(&mut self, logged: &LoggedEntry, people: &People, window: &Window) -> Result<(), Refusal> {

@@ -57,20 +57,46 @@ pub(crate) struct Names<'a> {
     /// Who of the members, and of those who wait to be, has or had which login, in lower case.
     bearers: BTreeMap<String, BTreeSet<UserId>>,
     first: Logins,
+    /// Members, and those who wait to be, by whom the service shows no name, and who are known here by none.
+    nameless: Vec<UserId>,
+}
+
+/// Whether anybody of a team but the caller is [`Names::nameless`].
+pub(crate) fn has_nameless(state: &TeamState, people: &People, me: Option<UserId>) -> bool {
+    nameless(state, people, me).next().is_some()
+}
+
+fn nameless(state: &TeamState, people: &People, me: Option<UserId>) -> impl Iterator<Item = UserId> {
+    let unknown = move |user: &UserId| {
+        let known = people.user(*user);
+        me != Some(*user) && known.is_none_or(|known| known.name().is_none() && known.pinned_name().is_none())
+    };
+    present(state).filter(unknown)
+}
+
+/// The members, and those who wait to be.
+fn present(state: &TeamState) -> impl Iterator<Item = UserId> {
+    let waiting = state.pending(state.received_at()).map(|(user, _)| user);
+    state.members().keys().copied().chain(waiting)
 }
 
 impl<'a> Names<'a> {
     /// Among the people of a team. `me` is who is told: nothing about their own name is new to them.
     pub(crate) fn new(state: &TeamState, people: &'a People, me: Option<UserId>, first: Logins) -> Self {
         let mut bearers: BTreeMap<String, BTreeSet<UserId>> = BTreeMap::new();
-        let waiting = state.pending(state.received_at()).map(|(user, _)| user);
-        for user in state.members().keys().copied().chain(waiting) {
+        for user in present(state) {
             let Some(known) = people.user(user) else { continue };
             for name in known.name().into_iter().chain(known.pinned_name()) {
                 bearers.entry(lower(&name.login)).or_default().insert(user);
             }
         }
-        Self { people, me, bearers, first }
+        let nameless = nameless(state, people, me).collect();
+        Self { people, me, bearers, first, nameless }
+    }
+
+    /// Whether nobody can have somebody's login whose name is kept back: this home knew them by it before.
+    fn is_certain(&self, person: &Person) -> bool {
+        self.nameless.is_empty() || self.people.user(person.user).is_some_and(|known| known.pinned_name().is_some())
     }
 
     pub(crate) fn person(&self, user: UserId) -> Person {
@@ -95,7 +121,8 @@ impl<'a> Names<'a> {
     /// The one of `among` that is meant: by user id, whole or its beginning (8 characters or more), or by a login, with or
     /// without `@`.
     ///
-    /// [`Error::NotFound`], [`Error::Ambiguous`]; [`Error::Doubtful`] for a login that may be somebody else's.
+    /// [`Error::NotFound`], [`Error::Ambiguous`]; [`Error::Doubtful`] for a login that may be somebody else's, also somebody's
+    /// whose name the service does not show.
     pub(crate) fn choose(&self, among: impl IntoIterator<Item = UserId>, selector: &str) -> Result<Person> {
         let login = selector.strip_prefix('@').unwrap_or(selector);
         let mut by_id = Vec::new();
@@ -112,11 +139,14 @@ impl<'a> Names<'a> {
         match (by_id.as_slice(), by_login.as_slice()) {
             ([], []) => Err(Error::NotFound { what: "member", selector: selector.to_owned() }),
             ([only], []) => Ok(only.clone()),
-            ([], [only]) if only.doubt.is_none() => Ok(only.clone()),
-            ([], doubtful) if doubtful.iter().any(|person| person.doubt.is_some()) => Err(Error::Doubtful {
-                selector: selector.to_owned(),
-                people: doubtful.iter().map(Person::to_string).collect(),
-            }),
+            ([], [only]) if only.doubt.is_none() && self.is_certain(only) => Ok(only.clone()),
+            ([], doubtful) if doubtful.iter().any(|person| person.doubt.is_some() || !self.is_certain(person)) => {
+                let nameless = self.nameless.iter().map(|user| self.person(*user));
+                Err(Error::Doubtful {
+                    selector: selector.to_owned(),
+                    people: doubtful.iter().cloned().chain(nameless).map(|person| person.to_string()).collect(),
+                })
+            }
             _ => Err(Error::Ambiguous {
                 what: "member",
                 selector: selector.to_owned(),

@@ -10,8 +10,7 @@ use crate::http::{Http, OnWait, Request};
 use crate::index::{self, Index};
 use crate::keys::DeviceKeys;
 use crate::logs::{KeptUser, People, TeamView, VerifiedUser};
-use crate::people::Names;
-use crate::people::{Logins, lower};
+use crate::people::{Logins, Names, has_nameless, lower};
 use crate::seal::{self, Key};
 use crate::vault::{KnownName, Secrets, TeamSecrets, Vault};
 use crate::{Error, Home, Profile, Result, system, unlock};
@@ -59,6 +58,8 @@ const LOGINS: &str = "logins.json";
 const NOTICE: &str = "notice.json";
 /// The service is asked for notices no more often than this.
 const NOTICE_SECONDS: u64 = 3600;
+/// A team is read again at most so often because another command in this home has come further.
+const READINGS_OVERTAKEN: usize = 5;
 
 impl Client {
     /// Opens the home of somebody who has signed in. [`Error::NotSignedIn`] otherwise. Talks to nobody.
@@ -180,6 +181,16 @@ impl Client {
         if proof.is_none() {
             self.renew_prekey()?;
         }
+        for _ in 0..READINGS_OVERTAKEN {
+            if let Some(synced) = self.read_team(team, proof)? {
+                return Ok(synced);
+            }
+        }
+        Err(Error::Unavailable { why: "other commands change this team all the time".to_owned() })
+    }
+
+    /// The same once; none if another command in this home has come further meanwhile, so that what was read is old.
+    fn read_team(&self, team: TeamId, proof: Option<&str>) -> Result<Option<Synced>> {
         let asked_at = system::now();
         let readings = self.readings()?;
         let read_at = readings.teams.get(&team).copied();
@@ -192,7 +203,7 @@ impl Client {
         let mut again = true;
         let view = loop {
             let window = Window { read_at, now: system::now() };
-            let next = match take_page(team, known.clone(), at_pin, &page, &people, &window) {
+            let mut next = match take_page(team, known.clone(), at_pin, &page, &people, &window) {
                 // Somebody may have joined, or added a device, while this was read.
                 Err(Error::Tampered { .. }) if again => {
                     again = false;
@@ -208,11 +219,14 @@ impl Client {
             known = Some(next);
             at_pin = false;
         };
-        for user in people.users_mut() {
-            user.pin_name(false);
+        // Whose name is kept back may have the very login that another shows: whom the home knows by it is open until it is seen.
+        if !has_nameless(view.state(), &people, self.profile.user) {
+            for user in people.users_mut() {
+                user.pin_name(false);
+            }
         }
-        self.pin(&view, &people, asked_at, directory_at)?;
-        Ok(Synced { view, people })
+        let pinned = self.pin(&view, &people, asked_at, directory_at)?;
+        Ok(pinned.then_some(Synced { view, people }))
     }
 
     /// A team as it was verified last, without asking the service.
@@ -331,9 +345,10 @@ impl Client {
         Ok(self.home.read_json(READINGS)?.unwrap_or_default())
     }
 
-    /// Keeps what was verified. If another process has come further meanwhile, what it has must contain this, and
-    /// stays; if the two contradict each other, the service has told them different things.
-    fn pin(&self, view: &TeamView, people: &People, asked_at: Time, directory_at: Time) -> Result<()> {
+    /// Keeps what was verified. Says no, and keeps nothing of the team, if another process has come further meanwhile, by reading
+    /// or by a commit that was taken: what was read is not up to date. If the two contradict each other, the service has told
+    /// them different things.
+    fn pin(&self, view: &TeamView, people: &People, asked_at: Time, directory_at: Time) -> Result<bool> {
         self.home.locked(|| {
             for user in people.users() {
                 self.pin_user(user)?;
@@ -341,22 +356,27 @@ impl Client {
             self.note_logins(people.users())?;
             let team = view.state().team();
             let head = view.state().head();
-            match self.pinned_team(team)? {
-                Some(pinned) if pinned.state().head() == head || pinned.contains(head) => {}
-                Some(pinned) if !view.contains(pinned.state().head()) => {
+            let known = self.pinned_team(team)?;
+            if let Some(pinned) = &known {
+                let before = pinned.state().head();
+                if !view.contains(before) && !pinned.contains(head) {
                     return Err(Error::Tampered {
                         what: format!("the service shows two logs of team {team} at the same time (a fork)"),
                     });
                 }
-                _ => {
-                    self.home.write_json(&team_file(team), view)?;
-                    let mine = self.profile.user.is_some_and(|me| view.state().members().contains_key(&me));
-                    self.list_team(team, mine)?;
+                if !view.contains(before) || !view.has_commits_of(pinned) {
+                    return Ok(false);
                 }
+            }
+            if known.is_none_or(|pinned| pinned.state().head() != head || !pinned.is_settled()) {
+                self.home.write_json(&team_file(team), view)?;
+                let mine = self.profile.user.is_some_and(|me| view.state().members().contains_key(&me));
+                self.list_team(team, mine)?;
             }
             // Last: a time that is too early does no harm.
             self.note_readings(None, people.users().map(VerifiedUser::user), directory_at)?;
-            self.note_readings(Some(team), [], asked_at)
+            self.note_readings(Some(team), [], asked_at)?;
+            Ok(true)
         })
     }
 
@@ -545,6 +565,11 @@ impl Client {
     /// The team's name: the one that an owner or admin sealed last, as far as this device has the keys; failing that
     /// the one in the invitation, or one that anybody sealed (`docs/protocol.md` section 5).
     pub(crate) fn team_name(&self, view: &TeamView) -> Result<Option<String>> {
+        Ok(self.known_team_name(view)?.map(|known| known.name))
+    }
+
+    /// The same, with who vouches for it.
+    pub(crate) fn known_team_name(&self, view: &TeamView) -> Result<Option<KnownName>> {
         let team = view.state().team();
         let mut name = self.vault.read()?.teams.remove(&team).and_then(|team| team.name);
         let (vouched, last) = view.profiles();
@@ -565,7 +590,7 @@ impl Client {
                 name = Some(known);
             }
         }
-        Ok(name.map(|name| name.name))
+        Ok(name)
     }
 
     pub(crate) fn remember_name(&self, team: TeamId, name: KnownName) -> Result<()> {

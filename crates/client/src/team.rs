@@ -410,12 +410,16 @@ impl Client {
             let built = self.build(Some(state), vec![joined], name, &synced.people)?;
             self.send(&commit_request(code.team, &built)?, &built)
         })?;
-        let name = KnownName { name: code.name.clone(), seq: code.head.seq, vouched: true };
-        self.remember_name(code.team, name)?;
+        // Nobody has looked at a code that was not used: it may be made up.
+        if !before {
+            let name = KnownName { name: code.name.clone(), seq: code.head.seq, vouched: true };
+            self.remember_name(code.team, name)?;
+        }
         let place = if member {
             JoinedAs::Member(self.team(code.team)?)
         } else {
-            JoinedAs::Pending { team: code.team, name: code.name }
+            let name = self.vault.read()?.teams.remove(&code.team).and_then(|team| team.name);
+            JoinedAs::Pending { team: code.team, name: name.map_or_else(|| stand_in(code.team), |known| known.name) }
         };
         Ok(Joined { place, before })
     }
@@ -570,8 +574,7 @@ impl Client {
             if !matches!(events.as_slice(), [TeamEvent::MemberLeft {}]) {
                 self.check_confirmed(&synced.view)?;
             }
-            // Nobody takes an empty name for the team's: it stays what it was for those who know it.
-            let name = if rotate { Some(self.team_name(&synced.view)?.unwrap_or_default()) } else { None };
+            let name = if rotate { Some(self.name_to_seal(&synced.view)?) } else { None };
             let built = self.build(Some(synced.view.state()), events, name.as_deref(), &synced.people)?;
             self.send(&commit_request(team, &built)?, &built)?;
             Ok((synced, built))
@@ -612,6 +615,14 @@ impl Client {
             return Err(Error::Pending { team: text::word(&self.known_name(view)?, limits::TEAM_NAME_CHARS) });
         }
         Ok(())
+    }
+
+    /// The name that a rotation seals: the one that is known, if an owner or admin vouches for it or whoever rotates is none,
+    /// whose word counts for nobody. Otherwise an empty one: nobody takes it for the team's.
+    fn name_to_seal(&self, view: &TeamView) -> Result<String> {
+        let vouches = view.state().member(self.user()?)?.role > Role::Member;
+        let known = self.known_team_name(view)?.filter(|known| known.vouched || !vouches);
+        Ok(known.map(|known| known.name).unwrap_or_default())
     }
 
     /// What to call the team: its name from the vault, from the profile of any

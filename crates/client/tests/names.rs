@@ -129,6 +129,37 @@ fn a_login_is_that_of_the_first_who_had_it_here_also_in_another_team_and_after_t
 }
 
 #[test]
+fn while_a_name_is_kept_back_nobody_new_is_chosen_by_theirs() {
+    let mut cast = cast();
+    // With the service: Cem signs Ben's login, and Ben's own is not shown.
+    cast.cem.sign_name(3, "human-2", support::START);
+    let mut hiding = cast.ben.clone();
+    hiding.name = None;
+    let stage = Stage::new("names-kept-back", &[&cast.ada, &hiding, &cast.cem], &[&cast.world]);
+    let (client, team) = (stage.client(), cast.world.team);
+    for _ in 0..2 {
+        let error = refused(&client, team, "human-2");
+        assert!(matches!(&error, Error::Doubtful { people, .. } if people.len() == 2), "{error}");
+    }
+    stage.shown().replace(&cast.ben);
+    assert!(matches!(refused(&client, team, "human-2"), Error::Doubtful { .. }), "it is the name of two");
+    assert!(client.set_role(team, &cast.ben.user.to_string(), Role::Admin).is_ok());
+}
+
+#[test]
+fn whom_the_home_knew_by_a_name_is_chosen_by_it_although_anothers_is_kept_back() {
+    let mut cast = cast();
+    let mut hiding = cast.cem.clone();
+    hiding.name = None;
+    let stage = stage("names-known", &cast);
+    let (client, team) = (stage.client(), cast.world.team);
+    client.team(team).unwrap();
+    cast.cem = hiding;
+    stage.shown().replace(&cast.cem);
+    assert_eq!(client.set_role(team, "human-2", Role::Admin).unwrap().person.user, cast.ben.user);
+}
+
+#[test]
 fn a_name_that_does_not_open_is_the_one_that_was_verified_last_and_chooses_nobody() {
     let mut cast = cast();
     let stage = stage("names-unopened", &cast);

@@ -11,12 +11,16 @@
 
 mod support;
 
-use osmynt_client::{Class, Error, Place, Role, TeamId, Time};
+use osmynt_client::invitation::Code;
+use osmynt_client::keys::Signer;
+use osmynt_client::{Class, Error, Place, Role, TeamId, Time, commit};
 use osmynt_core::api::{DirectoryPage, Erasure, LoggedEntry, MyEnvelopes, MyTeams, TeamLog};
 use osmynt_core::teamlog::TeamEvent;
 
+use support::home::{Folder, LATER};
+use support::service::{Received, Service};
 use support::stage::{Stage, Stored, head, json, now};
-use support::{Human, START, World, draft};
+use support::{Human, START, World, draft, people, random};
 
 fn two() -> (Human, Human, World) {
     let (ada, ben) = (Human::new(1), Human::new(2));
@@ -186,6 +190,87 @@ fn whoever_rotates_without_knowing_the_teams_name_gives_it_none() {
     let client = stage.client();
     assert_eq!(client.rotate(world.team).unwrap(), 3);
     assert_eq!(client.teams().unwrap()[0].name, None, "an owner's word for it would be everybody's");
+}
+
+#[test]
+fn an_owners_rotation_seals_no_name_that_a_plain_member_made_up() {
+    let (ada, ben) = (Human::new(1), Human::new(2));
+    let mut world = World::found(&ada, "teams");
+    world.join(&ada, &ben, Role::Member, &[&ada]);
+    let humans = [&ada, &ben];
+    let (state, author) = (world.view(&humans).state().clone(), ben.author(world.now));
+    let named = commit::build(Some(&state), Vec::new(), Some("Evil"), &author, &people(&humans), random("evil"));
+    world.take(named.unwrap());
+    let stage = Stage::new("teams-made-up", &humans, &[&world]);
+    for (_, envelopes) in stage.shown().envelopes.iter_mut().filter(|((_, epoch), _)| *epoch < 3) {
+        envelopes.retain(|envelope| envelope.device != ada.device());
+    }
+    let client = stage.client();
+    assert_eq!(client.teams().unwrap()[0].name.as_deref(), Some("Evil"), "for want of another");
+    assert_eq!(client.rotate(world.team).unwrap(), 4);
+
+    world.log = stage.shown().logs[&world.team].clone();
+    world.envelopes.insert(4, stage.shown().envelopes[&(world.team, 4)].clone());
+    let other = Stage::new("teams-made-up-other", &[&ben, &ada], &[&world]);
+    assert_eq!(other.client().teams().unwrap()[0].name, None, "an owner's word for it would be everybody's");
+}
+
+#[test]
+fn a_code_renames_no_team_of_whoever_is_in_it_already() {
+    let (ada, ben, world) = two();
+    let stage = Stage::new("teams-code", &[&ada, &ben], &[&world]);
+    let client = stage.client();
+    assert_eq!(client.teams().unwrap()[0].name.as_deref(), Some("Team"));
+    let key = Signer::generate(random("made up")).unwrap().scalar();
+    let (origin, head) = (stage.service.origin.clone(), head(&world.log));
+    let code = Code { team: world.team, key, head, origin, name: "Payroll".to_owned() };
+    assert!(client.join(&code.write().unwrap()).unwrap().before);
+    assert_eq!(client.teams().unwrap()[0].name.as_deref(), Some("Team"));
+}
+
+#[test]
+fn a_commit_that_was_taken_meanwhile_is_not_forgotten_by_a_command_that_began_to_read_before() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    let (ada, ben) = (Human::new(1), Human::new(2));
+    let mut world = World::found(&ada, "teams");
+    world.now = Time(now().0 - 900);
+    world.join(&ada, &ben, Role::Member, &[&ada]);
+    let mut fork = world.clone();
+    fork.now = Time(now().0 - 60);
+    fork.commit(&ben, Vec::new(), true, &[&ada, &ben]);
+    let stage = Stage::new("teams-meanwhile", &[&ada, &ben], &[&world]);
+    // 1: the next page of the log is the fork's; 2: the directory is kept back; 3: until 4.
+    let phase = Arc::new(AtomicUsize::new(0));
+    let forked = json(&TeamLog { entries: fork.log[world.log.len() - 1..].to_vec(), head: head(&fork.log) });
+    let (shown, at) = (Arc::clone(&stage.shown), Arc::clone(&phase));
+    let service = Service::start(move |request: &Received| {
+        if request.path.contains("/log?from") && at.compare_exchange(1, 2, SeqCst, SeqCst).is_ok() {
+            return forked.clone().into_bytes();
+        }
+        if request.path.contains("/directory") && at.compare_exchange(2, 3, SeqCst, SeqCst).is_ok() {
+            while at.load(SeqCst) != 4 {
+                std::thread::yield_now();
+            }
+        }
+        shown.lock().unwrap().answer(request)
+    });
+    let home = Folder::signed_in("teams-meanwhile-home", &service, LATER);
+    home.client().team(world.team).unwrap();
+    phase.store(1, SeqCst);
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| home.client().team(world.team).map(|team| team.members.len()));
+        while phase.load(SeqCst) != 3 {
+            assert!(!slow.is_finished(), "it was to wait for the directory");
+            std::thread::yield_now();
+        }
+        home.client().remove_member(world.team, "human-2").unwrap();
+        phase.store(4, SeqCst);
+        assert_eq!(slow.join().unwrap().unwrap(), 1, "it reads again, what is true now");
+    });
+    stage.shown().show(&fork);
+    let refused = home.client().share(world.team, &draft()).unwrap_err();
+    assert_eq!(refused.class(), Class::Tampered, "{refused}");
 }
 
 #[test]

@@ -513,7 +513,7 @@ fn the_published_examples_verify() {
         directory.add(said, None, &window).unwrap();
         assert_eq!(directory.user(*user).unwrap().name(), Some(name));
     }
-    let view = TeamView::begin(team.id(), &entries(&team.entries), &directory, &window).unwrap();
+    let mut view = TeamView::begin(team.id(), &entries(&team.entries), &directory, &window).unwrap();
     assert!(view.ends_at(team.head()).unwrap());
     let snippets = snippets(&people, &team);
     for to in ["to the team", "to one member"] {

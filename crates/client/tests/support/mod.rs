@@ -126,7 +126,7 @@ pub fn hash_of(compact: &str) -> Hash {
 
 /// Reads a whole log that nothing was known of, in one page.
 pub fn read(team: TeamId, log: &[LoggedEntry], people: &People) -> Result<TeamView> {
-    let view = TeamView::begin(team, log, people, &ANY_TIME)?;
+    let mut view = TeamView::begin(team, log, people, &ANY_TIME)?;
     let head = Head { seq: log.len() as u64 - 1, hash: hash_of(&log[log.len() - 1].jws) };
     view.ends_at(head).map(|_| view)
 }

@@ -113,7 +113,7 @@ impl Shown {
         self.snippets.insert(0, Stored { team: world.team, snippet, bytes, received_at: world.now });
     }
 
-    fn answer(&mut self, request: &Received) -> Vec<u8> {
+    pub fn answer(&mut self, request: &Received) -> Vec<u8> {
         if let Some((_, answer)) = self.instead.iter().find(|(path, _)| request.path.starts_with(path)) {
             return answer.clone().into_bytes();
         }
