@@ -247,7 +247,7 @@ describe("applying what is new here", () => {
 
   test("without a terminal it is refused, with whose and what it is, until it was seen; and --yes applies it", async () => {
     const { snippet, id } = await offered("first.txt");
-    const about = `error: what @mallory (${mallory.user.slice(0, 8)}…) shared, "Take first.txt" (${id}), is not applied: `;
+    const about = `error: what @mallory (${mallory.user.slice(0, 16)}…) shared, "Take first.txt" (${id}), is not applied: `;
     const look = `Look at it: osmynt open ${id}\nTo apply it without being asked, use --yes.\n`;
     for (let time = 0; time < 2; time += 1) {
       const { code, out, err } = await grace.run(["apply", snippet], { cwd: hers });
@@ -281,7 +281,7 @@ describe("applying what is new here", () => {
       const shown = await grace.see(["apply", snippet], { cwd: hers, answer, env: { NO_COLOR: "1" } });
       assert.equal(shown.code, expected, shown.out);
       assert.match(unbroken(shown.out), new RegExp(`Would create ${name}\r\n\r\nYou are asked since .* shown here before\\. To look at it first: osmynt open ${id}\r\n\r\n`));
-      assert.ok(unbroken(shown.out).includes(`Apply what @mallory (${mallory.user.slice(0, 8)}…) shared, "Take ${name}" (${id}), to 1 file? [y/N] `), shown.out);
+      assert.ok(unbroken(shown.out).includes(`Apply what @mallory (${mallory.user.slice(0, 16)}…) shared, "Take ${name}" (${id}), to 1 file? [y/N] `), shown.out);
       if (expected === REFUSED) {
         assert.match(shown.out, /error: it was not confirmed, so nothing has changed/);
         assert.equal((await grace.run(["apply", snippet], { cwd: hers })).code, REFUSED, "who said no is asked again");

@@ -333,7 +333,7 @@ describe("the account", () => {
 
     assert.deepEqual(await shown(), { user, login: "church", doubt: "changed", login_before: "alonzo" });
     assert.equal((await ada.run(["team", "role", team, "church", "admin"])).code, USAGE);
-    const accepted = await ada.run(["team", "accept-name", team, user.slice(0, 8)]);
+    const accepted = await ada.run(["team", "accept-name", team, user.slice(0, 16)]);
     assert.deepEqual([accepted.code, accepted.out], [OK, `User ${user} is known here as church from now on.\n`]);
     assert.deepEqual(await shown(), { ...known, login: "church" });
     assert.equal((await ada.json("team", "role", team, "church", "admin")).member.user, user);

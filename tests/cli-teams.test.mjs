@@ -100,9 +100,9 @@ describe("teams", () => {
     assert.equal((await ada.json("team", "show", id.slice(0, 8))).team, id);
     await ends(ada, ["team", "show", id.slice(0, 3)], REFUSED, /no team/);
     assert.equal((await ada.json("team", "role", id, grace.user, "admin")).member.login, "grace");
-    assert.equal((await ada.json("team", "role", id, grace.user.slice(0, 8), "member")).member.login, "grace");
+    assert.equal((await ada.json("team", "role", id, grace.user.slice(0, 16), "member")).member.login, "grace");
     assert.equal((await ada.json("team", "role", id, "@grace", "admin")).member.user, grace.user);
-    for (const nobody of [grace.user.slice(0, 7), "nobody", linus.user, "GRACE2"]) await ends(ada, ["team", "role", id, nobody, "member"], REFUSED, /no member/);
+    for (const nobody of [grace.user.slice(0, 15), "nobody", linus.user, "GRACE2"]) await ends(ada, ["team", "role", id, nobody, "member"], REFUSED, /no member/);
     await ada.json("team", "delete", id, "--yes");
     await grace.json("team", "forget", id);
   });
@@ -179,7 +179,7 @@ describe("invitations", () => {
     assert.equal((await ada.json("team", "invite", "list", id)).invites.length, 1, "nothing was used up");
     await ends(mallory, ["team", "join", said.out.trim()], REFUSED, new RegExp(`^error: .*\n.* made for you:\n\n  osmynt team invite TEAM --for ${mallory.user}$`, "m"));
     await ends(ada, ["team", "invite", id, "--for", linus.user, "--uses", "2"], USAGE, /cannot be used with/);
-    for (const nobody of ["linus", mallory.user.slice(0, 8)]) await ends(ada, ["team", "invite", id, "--for", nobody], USAGE, /^error: ".+" is no user id/);
+    for (const nobody of ["linus", mallory.user.slice(0, 16)]) await ends(ada, ["team", "invite", id, "--for", nobody], USAGE, /^error: ".+" is no user id/);
     assert.deepEqual(await rolesOf(id), ["ada owner", "linus member"]);
   });
 
@@ -304,7 +304,7 @@ describe("removing", () => {
     await ends(mallory, ["team", "join", later.code], REFUSED, /^error: /);
     assert.equal((await mallory.run(["open", snippet])).code, REFUSED);
 
-    const named = await ada.json("team", "invite", id, "--for", mallory.user.slice(0, 8));
+    const named = await ada.json("team", "invite", id, "--for", mallory.user.slice(0, 16));
     assert.equal(named.user, mallory.user, "who was in the team is named by less");
     await mallory.json("team", "join", named.code);
     assert.equal((await mallory.run(["open", before.snippet])).out, "before\n");

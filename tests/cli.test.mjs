@@ -126,7 +126,7 @@ describe("sharing and opening", () => {
     const { user } = await grace.json("whoami");
     assert.deepEqual(audience.members, [{ user, login: "grace", doubt: null, login_before: null }]);
     // By user id, whole or shortened, as well.
-    for (const to of [user, user.slice(0, 8)]) {
+    for (const to of [user, user.slice(0, 16)]) {
       const { snippet } = await ada.json("share", "-", "--to", to, "--team", TEAM, { input: "for grace\n" });
       assert.equal((await grace.run(["open", snippet])).out, "for grace\n");
     }

@@ -149,6 +149,8 @@ describe("the independent client", () => {
     await grace.join(invitation);
     for (const client of [ada, linus]) assert.equal(await client.teamName(await client.read(team)), "New name");
     assert.equal(await grace.teamName(await grace.read(team)), "Old name", "they have no key of an earlier epoch");
+    await grace.rotate(team);
+    for (const client of [ada, linus]) assert.equal(await client.teamName(await client.read(team)), "New name", "nor by a later rotation");
     await ada.rotate(team);
     assert.equal(await grace.teamName(await grace.read(team)), "New name");
     await grace.rename(team, "Newer name");

@@ -277,9 +277,9 @@ for (const [victimName, { signIn, people, choosesNobody, shareWith, changeRole, 
     });
 
     it("a login that is the beginning of another's user id chooses neither", async () => {
-      const sign = ({ grace, mallory }) => signedWithTheService(mallory, { login: grace.user.slice(0, 12) });
+      const sign = ({ grace, mallory }) => signedWithTheService(mallory, { login: grace.user.slice(0, 16) });
       const { team, grace, mallory } = await scene({ meanwhile: sign });
-      const login = grace.user.slice(0, 12);
+      const login = grace.user.slice(0, 16);
       const found = await people(victim, team);
       assert.deepEqual([found.get(grace.user).login, found.get(mallory.user).login], [grace.login, login]);
       // The independent client names people by whole user ids, which no login can be.
@@ -323,7 +323,7 @@ describe("a mark", () => {
   }
 
   it("stands beside the name wherever people see it", async () => {
-    const mark = `grace ${grace.user.slice(0, 8)} (name does not open)`;
+    const mark = `grace ${grace.user.slice(0, 16)} (name does not open)`;
     const snippet = await grace.share(team, text, { header: { title: "Whose?" } });
     const shown = await seen("team", "show", team);
     assert.ok(shown.out.includes(mark), shown.out);

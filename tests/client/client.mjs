@@ -428,15 +428,24 @@ export class Client {
 
   /** The same; undefined if there is none. */
   async knownName(view) {
-    const { team, past } = view.log;
-    const sealed = [...past.keys()].filter((seq) => past[seq].event.profile !== undefined).reverse();
+    const { team } = view.log;
     const name =
-      (await this.nameIn(view, sealed.filter((seq) => view.log.isVouched(seq)))) ??
-      this.codeNames.get(team) ??
-      this.teamNames.get(team) ??
-      (await this.nameIn(view, sealed.filter((seq) => !view.log.isVouched(seq))));
+      (await this.nameSealed(view, true)) ?? this.codeNames.get(team) ?? this.teamNames.get(team) ?? (await this.nameSealed(view, false));
     if (name !== undefined) this.teamNames.set(team, name);
     return name;
+  }
+
+  /** What a rotation seals: a name that counts for everybody only if it did so before. */
+  async nameToSeal(view) {
+    const isPlain = view.log.roster.get(this.user).role === "member";
+    return (await (isPlain ? this.knownName(view) : this.nameSealed(view, true))) ?? "";
+  }
+
+  /** The last name that somebody has sealed who vouches for it, or does not. */
+  nameSealed(view, vouched) {
+    const { past } = view.log;
+    const sealed = [...past.keys()].filter((seq) => past[seq].event.profile !== undefined && view.log.isVouched(seq) === vouched);
+    return this.nameIn(view, sealed.reverse());
   }
 
   /** The name in the first of these entries' profiles that opens. */
@@ -530,7 +539,7 @@ export class Client {
   change(team, events, { rotate = () => false } = {}) {
     return this.retrying(team, async () => {
       const view = await this.read(team);
-      const commit = await this.buildCommit(view, await events(view), rotate(view) ? ((await this.knownName(view)) ?? "") : null);
+      const commit = await this.buildCommit(view, await events(view), rotate(view) ? await this.nameToSeal(view) : null);
       await this.sendCommit(commit, () => this.api.commit(team, commit.body));
       return commit;
     });

@@ -10,7 +10,7 @@ use crate::{
     list::{author, author_name, given, place, title},
     open::fetch,
     output::Output,
-    teams::{person, shortened},
+    teams::{person, short_user},
     worktree::{Files, Held, Links, Place, Worktree},
 };
 use osmynt_client::{Doubt, Header, Kind, Opened, Snippet};
@@ -84,7 +84,7 @@ fn whose(snippet: &Snippet) -> String {
         _ if snippet.mine => "you".into(),
         // It has the id in it.
         author if author.doubt.is_some() || author.login.is_none() => person(author),
-        author => format!("@{} ({}…)", person(author), shortened(&author.user)),
+        author => format!("@{} ({}…)", person(author), short_user(author.user)),
     }
 }
 
@@ -446,12 +446,12 @@ mod tests {
             let Opened { mut snippet, .. } = opened(header(None, None), b"x");
             snippet.author.login = Some("mallory".into());
             snippet.header.title = Some("Fix".into());
-            assert_eq!(described(&snippet, "26f8ad91"), "what @mallory (AAAAAAAA…) shared, \"Fix\" (26f8ad91)");
+            assert_eq!(described(&snippet, "26f8ad91"), "what @mallory (AAAAAAAAAAAAAAAA…) shared, \"Fix\" (26f8ad91)");
             snippet.author.doubt = Some(Doubt::Shared);
             snippet.header.title = None;
             assert_eq!(
                 described(&snippet, "26f8ad91"),
-                "what mallory AAAAAAAA (somebody else has or had this name) shared, 26f8ad91"
+                "what mallory AAAAAAAAAAAAAAAA (somebody else has or had this name) shared, 26f8ad91"
             );
         }
 

@@ -417,11 +417,11 @@ Example:
 Ask them first, not through osmynt, whether the name and the user id are theirs.
 
 Example:
-  osmynt team accept-name backend 8fJ2cWpT")]
+  osmynt team accept-name backend 8fJ2cWpT0oZrV1b5")]
     AcceptName {
         #[command(flatten)]
         team: TeamName,
-        /// Their user id, or its first 8 characters or more
+        /// Their user id, or its first 16 characters or more
         #[arg(value_name = "USER_ID", allow_hyphen_values = true)]
         user: String,
     },
@@ -487,7 +487,7 @@ pub(crate) struct Invite {
     /// How long it can be used, at most 30d: a number and m, h, d or w
     #[arg(long, value_name = "TIME", default_value = "3d")]
     pub(crate) expires: Lifetime,
-    /// Who alone can use it, by user id: whole, or 8 characters or more if they are or were in the team
+    /// Who alone can use it, by user id: whole, or 16 characters or more if they are or were in the team
     #[arg(long = "for", value_name = "USER_ID", allow_hyphen_values = true, conflicts_with = "uses")]
     pub(crate) user: Option<String>,
 }
@@ -518,7 +518,7 @@ Example:
 pub(crate) struct Somebody {
     #[command(flatten)]
     pub(crate) team: TeamName,
-    /// Who: a GitHub login as `osmynt team show` shows it, or a user id or its first 8 characters or more
+    /// Who: a GitHub login as `osmynt team show` shows it, or a user id or its first 16 characters or more
     #[arg(value_name = "PERSON", allow_hyphen_values = true)]
     pub(crate) person: String,
 }

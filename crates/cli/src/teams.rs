@@ -9,7 +9,7 @@ use crate::{
 };
 use osmynt_client::{
     Class, Client, Doubt, Error, Invite, InviteId, Joined, JoinedAs, Joiner, Joining as Policy, Member, Outcome,
-    Person, Place, Role as ClientRole, Team, TeamId, TeamSummary, UserId, Was,
+    Person, Place, Role as ClientRole, Team, TeamId, TeamSummary, USER_ID_CHARS, UserId, Was,
 };
 use osmynt_core::{limits::TEAM_NAME_CHARS, text};
 use serde_json::{Value, json};
@@ -649,7 +649,7 @@ pub(crate) fn person(person: &Person) -> String {
     };
     let mark = mark(doubt);
     match &person.login {
-        Some(login) => format!("{} {} ({mark})", known(login), shortened(&person.user)),
+        Some(login) => format!("{} {} ({mark})", known(login), short_user(person.user)),
         None => format!("{} ({mark})", person.user),
     }
 }
@@ -664,7 +664,7 @@ fn mark(doubt: &Doubt) -> String {
 
 /// What is odd about somebody's name, and what to do about it.
 fn warning(person: &Person, doubt: &Doubt, team: &str) -> String {
-    let (user, short) = (person.user, shortened(&person.user));
+    let (user, short) = (person.user, short_user(person.user));
     let login = person.login.as_deref().map(known).unwrap_or_default();
     match doubt {
         Doubt::Changed { before } => format!(
@@ -707,6 +707,11 @@ pub(crate) fn called(name: Option<&str>, team: TeamId) -> String {
 /// The beginning of an id, which is enough to name it.
 pub(crate) fn shortened(id: &impl ToString) -> String {
     id.to_string().chars().take(8).collect()
+}
+
+/// The beginning of a user id, which is enough to name the user by.
+pub(crate) fn short_user(user: UserId) -> String {
+    user.to_string().chars().take(USER_ID_CHARS).collect()
 }
 
 fn count(count: usize) -> u64 {
@@ -789,7 +794,7 @@ mod tests {
         for (doubt, code, mark) in doubts {
             let before = matches!(doubt, Doubt::Changed { .. }).then_some("bob");
             let odd = somebody(Some("ada"), Some(doubt));
-            assert_eq!(person(&odd), format!("ada 47DEQpj8 ({mark})"));
+            assert_eq!(person(&odd), format!("ada 47DEQpj8HBSa-_TI ({mark})"));
             assert_eq!(of(&odd), json!({"user": ID, "login": "ada", "doubt": code, "login_before": before}));
             assert!(warning(&odd, odd.doubt.as_ref().unwrap(), "backend").contains(ID), "{code}");
         }
@@ -800,7 +805,7 @@ mod tests {
     fn a_changed_name_is_accepted_by_a_command_to_copy() {
         let odd = somebody(Some("ada"), Some(Doubt::Changed { before: "bob".into() }));
         let said = warning(&odd, odd.doubt.as_ref().unwrap(), "the team");
-        assert!(said.ends_with("osmynt team accept-name 'the team' 47DEQpj8"), "{said}");
+        assert!(said.ends_with("osmynt team accept-name 'the team' 47DEQpj8HBSa-_TI"), "{said}");
     }
 
     #[test]

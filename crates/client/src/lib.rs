@@ -44,7 +44,7 @@ pub use osmynt_core::api::{AccountEvent, AccountEventType, Erasure, MySession, O
 pub use osmynt_core::snippet::{Base, Header, Kind, Lines};
 pub use osmynt_core::teamlog::{Joining, Role};
 pub use osmynt_core::{AccountId, DeviceId, InviteId, SnippetId, TeamId, Time, UserId};
-pub use people::{Doubt, Person};
+pub use people::{Doubt, Person, USER_ID_CHARS};
 pub use session::Client;
 pub use sessions::SignedOut;
 pub use share::{Audience, Draft, Listing, Opened, Recipients, Rejected, Shared, Snippet};

@@ -12,8 +12,9 @@ use osmynt_core::teamlog::TeamState;
 use crate::logs::People;
 use crate::{Error, Result};
 
-/// A user id may be shortened to this many characters.
-const SHORTEST_PREFIX: usize = 8;
+/// A user id may be shortened to this many characters: 96 bits. Anybody can make user ids until one begins as they like, which
+/// takes an evening for 8 characters.
+pub const USER_ID_CHARS: usize = 16;
 
 /// Somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +119,7 @@ impl<'a> Names<'a> {
         Person { user, login: Some(name.login.clone()), doubt }
     }
 
-    /// The one of `among` that is meant: by user id, whole or its beginning (8 characters or more), or by a login, with or
+    /// The one of `among` that is meant: by user id, whole or its beginning (16 characters or more), or by a login, with or
     /// without `@`.
     ///
     /// [`Error::NotFound`], [`Error::Ambiguous`]; [`Error::Doubtful`] for a login that may be somebody else's, also somebody's
@@ -158,7 +159,7 @@ impl<'a> Names<'a> {
 
 /// Whether a selector is a user's id or the beginning of it.
 pub(crate) fn is_id(user: UserId, selector: &str) -> bool {
-    selector.len() >= SHORTEST_PREFIX && user.to_string().starts_with(selector)
+    selector.len() >= USER_ID_CHARS && user.to_string().starts_with(selector)
 }
 
 impl Doubt {

@@ -320,7 +320,7 @@ impl Client {
     }
 
     /// Makes an invitation that is over after `lifetime` (at most 30 days) and that `uses` people (1 to 100) can use; or one
-    /// that only the user `only` can, once: a whole user id, or 8 characters or more of that of somebody who is or was in the team.
+    /// that only the user `only` can, once: a whole user id, or 16 characters or more of that of somebody who is or was in the team.
     pub fn invite(
         &self,
         team: TeamId,
@@ -412,7 +412,8 @@ impl Client {
         })?;
         // Nobody has looked at a code that was not used: it may be made up.
         if !before {
-            let name = KnownName { name: code.name.clone(), seq: code.head.seq, vouched: true };
+            // Whoever passes a code on can write another name into it.
+            let name = KnownName { name: code.name.clone(), seq: code.head.seq, vouched: false };
             self.remember_name(code.team, name)?;
         }
         let place = if member {
@@ -444,7 +445,7 @@ impl Client {
         person.ok_or_else(|| no_such("joiner", joiner))
     }
 
-    /// Removes a member and rotates, refuses somebody who waits to be one, or bars somebody who has left. Named by user id, whole or its beginning (8
+    /// Removes a member and rotates, refuses somebody who waits to be one, or bars somebody who has left. Named by user id, whole or its beginning (16
     /// characters or more), or by a login of which there is nothing odd to say, with or without `@`.
     pub fn remove_member(&self, team: TeamId, member: &str) -> Result<Outcome> {
         let mut person = None;
@@ -499,7 +500,7 @@ impl Client {
         changed.map(drop)
     }
 
-    /// Takes somebody's present name for theirs from now on. Named by user id, whole or its beginning (8 characters or more),
+    /// Takes somebody's present name for theirs from now on. Named by user id, whole or its beginning (16 characters or more),
     /// as their name is what is in doubt.
     pub fn accept_name(&self, team: TeamId, user: &str) -> Result<Person> {
         let mut synced = self.sync(team, None)?;

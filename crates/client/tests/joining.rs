@@ -192,7 +192,7 @@ fn removing_somebody_closes_what_they_could_come_back_by_and_says_so() {
 
     // Only for them, by the beginning of their id, as their name is known no more.
     let id = ben.user.to_string();
-    let again = client.invite(world.team, Role::Member, INVITATION_LIFETIME, 1, Some(&id[..8])).unwrap();
+    let again = client.invite(world.team, Role::Member, INVITATION_LIFETIME, 1, Some(&id[..16])).unwrap();
     assert_eq!(again.invite.user, Some(ben.user));
     assert!(matches!(
         client.invite(world.team, Role::Member, INVITATION_LIFETIME, 2, Some(&id)).unwrap_err(),
@@ -217,4 +217,28 @@ fn a_join_renames_no_team_whatever_name_the_code_has_and_whatever_role_it_gives(
     assert_eq!(name("joining-name", &world), "New name");
     rename(&mut world, &ben, "Newer name", &both);
     assert_eq!(name("joining-renamed", &world), "Newer name", "from then on they are an admin like any other");
+}
+
+#[test]
+fn nor_does_a_later_rotation_of_whoever_joined_by_it_as_an_admin() {
+    // The caller is the first.
+    let (ben, ada) = (Human::new(1), Human::new(2));
+    let mut world = found(&ada);
+    let signer = Signer::generate(random("an admin's")).unwrap();
+    let exp = world.now.plus(7200);
+    let created = TeamEvent::InviteCreated { key: *signer.public(), role: Role::Admin, exp, uses: 1, user: None };
+    world.commit(&ada, vec![created], false, &[&ada]);
+    let joining = Stage::new("joining-admin", &[&ben, &ada], &[&world]);
+    let client = joining.client();
+    client.join(&code(&world, &signer, &joining.service.origin, head(&world.log))).unwrap();
+    client.rotate(world.team).unwrap();
+    assert_eq!(client.teams().unwrap()[0].name.as_deref(), Some("Team"), "as the code says");
+
+    // A home that does not have the code.
+    world.log = joining.shown().logs[&world.team].clone();
+    for ((_, epoch), envelopes) in &joining.shown().envelopes {
+        world.envelopes.insert(*epoch, envelopes.clone());
+    }
+    let other = Stage::new("joining-admin-other", &[&ben, &ada], &[&world]);
+    assert_eq!(other.client().teams().unwrap()[0].name, None, "nobody has vouched for what the code says");
 }

@@ -47,12 +47,12 @@ fn people_are_chosen_by_a_name_without_doubt_or_by_the_beginning_of_their_id() {
     let ben = person(&client, team, cast.ben.user);
     assert_eq!((ben.login.as_deref(), &ben.doubt), (Some("human-2"), &None));
     let id = ben.user.to_string();
-    for selector in ["human-2", "@HUMAN-2", &id, &id[..8]] {
+    for selector in ["human-2", "@HUMAN-2", &id, &id[..16]] {
         let outcome = client.set_role(team, selector, Role::Admin).unwrap();
         assert_eq!(outcome.person, ben, "{selector}");
         client.set_role(team, &id, Role::Member).unwrap();
     }
-    assert!(matches!(refused(&client, team, &id[..7]), Error::NotFound { .. }), "too short to be meant");
+    assert!(matches!(refused(&client, team, &id[..15]), Error::NotFound { .. }), "too short to be meant");
     assert!(matches!(refused(&client, team, "human"), Error::NotFound { .. }), "a part of a name");
 }
 
