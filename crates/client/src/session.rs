@@ -186,7 +186,7 @@ impl Client {
                 return Ok(synced);
             }
         }
-        Err(Error::Unavailable { why: "other commands change this team all the time".to_owned() })
+        Err(Error::Internal { why: "other commands on this machine keep changing this team".to_owned() })
     }
 
     /// The same once; none if another command in this home has come further meanwhile, so that what was read is old.
