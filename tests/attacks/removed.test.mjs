@@ -156,7 +156,7 @@ describe("somebody who was removed, refused or demoted", () => {
     await assert.rejects(() => mallory.api.snippet(team, snippet), refusedWith("not-found"));
     for (const read of [() => mallory.api.envelopes(team, 0), () => mallory.api.snippets(team)]) await assert.rejects(read, refusedWith("not-found"));
     assert.ok((await mallory.api.log(team, 0)).entries.length > 0, "they read what joining needs");
-    await assert.rejects(() => mallory.rotate(team), refusedWith("not-found"), "they have not even the team's name");
+    await assert.rejects(() => mallory.rotate(team), { name: "Refused", code: "forbidden" }, "they are no member");
     await owner.confirm(team, mallory.user);
     assert.deepEqual((await mallory.open(team, await owner.share(team, text))).content, text);
   });

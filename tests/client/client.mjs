@@ -437,7 +437,9 @@ export class Client {
 
   /** What a rotation seals: a name that counts for everybody only if it did so before. */
   async nameToSeal(view) {
-    const isPlain = view.log.roster.get(this.user).role === "member";
+    const { roster } = view.log;
+    require(roster.has(this.user), "forbidden", "only members rotate");
+    const isPlain = roster.get(this.user).role === "member";
     return (await (isPlain ? this.knownName(view) : this.nameSealed(view, true))) ?? "";
   }
 

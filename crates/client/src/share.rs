@@ -16,7 +16,7 @@ use crate::logs::{People, Receipt, TeamView, verify_snippet};
 use crate::people::{Names, Person};
 use crate::seal::{self, Key, Purpose};
 use crate::session::{Synced, check_page};
-use crate::team::{SHORTEST_PREFIX, choose, current_epoch, with_rebuilds};
+use crate::team::{SHORTEST_PREFIX, choose, current_epoch, no_such, with_rebuilds};
 use crate::{Client, Error, Result, system, unlock};
 
 /// A snippet is looked for among this many pages of each team.
@@ -461,7 +461,10 @@ impl Draft {
 impl Client {
     /// A snippet from the service, opened, and its bytes.
     fn fetch(&self, team: TeamId, snippet: SnippetId) -> Result<(Opened, Vec<u8>)> {
-        let (bytes, received_at) = self.snippet(&Request::get(snippet_path(team, snippet)))?;
+        let (bytes, received_at) = match self.snippet(&Request::get(snippet_path(team, snippet))) {
+            Err(Error::Refused { code: Code::NotFound, .. }) => return Err(no_such("snippet", &snippet.to_string())),
+            answer => answer?,
+        };
         let synced = self.sync(team, None)?;
         Ok((self.open_bytes(&synced, &bytes, Some(snippet), Some(received_at))?, bytes))
     }
@@ -559,7 +562,7 @@ impl Client {
         for team in teams {
             match self.fetch(*team, snippet) {
                 Ok(_) => found.push((*team, snippet)),
-                Err(Error::Refused { code: Code::NotFound, .. }) => {}
+                Err(Error::NotFound { .. }) => {}
                 // Any member of one team can put something under an id of another, and must not be in its way.
                 Err(error) if is_of_one(&error) || error.class() == Class::NotFound => broken = Some(error),
                 Err(error) => return Err(error),

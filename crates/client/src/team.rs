@@ -761,7 +761,7 @@ pub(crate) fn choose<T, Id>(
     }
 }
 
-fn no_such(what: &'static str, selector: &str) -> Error {
+pub(crate) fn no_such(what: &'static str, selector: &str) -> Error {
     Error::NotFound { what, selector: selector.to_owned() }
 }
 
