@@ -103,7 +103,9 @@ fn a_code_makes_somebody_wait_where_the_team_confirms_and_they_may_change_their_
     let stage = Stage::new("joining-pending", &[&ada, &ben], &[&world]);
     let client = stage.client();
     let code = code(&world, &invitation, &stage.service.origin, head(&world.log));
-    for before in [false, true] {
+    let (team, key, head) = (world.team, invitation.scalar(), head(&world.log));
+    let renaming = Code { team, key, head, origin: stage.service.origin.clone(), name: "Payroll".to_owned() };
+    for (code, before) in [(code, false), (renaming.write().unwrap().to_string(), true)] {
         let joined = client.join(&code).unwrap();
         assert_eq!(joined.place, JoinedAs::Pending { team: world.team, name: "Team".to_owned() });
         assert_eq!(joined.before, before);
