@@ -84,7 +84,7 @@ describe("starting over", () => {
     assert.deepEqual([me.account, me.user, me.active], [account, null, false]);
     assert.match((await second.run(["whoami"])).out, /^This device can neither share nor open: use the one that you signed in with first\. So far, one device of an account can share and open\.$/m);
     for (const args of [["team", "list"], ["team", "show", id], ["team", "new", "x"], ["list"], ["account", "keep"], ["account", "erase-former", first.user, "--yes"]]) {
-      await ends(second, args, REFUSED, /^error: this device can neither share nor open: your account has another one\nUse the device that you signed in with first/);
+      await ends(second, args, REFUSED, /^error: this device can neither share nor open: it is not the first of your account\nUse the device that you signed in with first/);
     }
     assert.equal((await first.run(["team", "show", id])).code, OK);
   });

@@ -248,6 +248,20 @@ for (const [victimName, { signIn, people, choosesNobody, shareWith, changeRole, 
       });
     }
 
+    it("nor is one whose victim's own name the service withholds", async () => {
+      const withhold = async ({ grace, mallory }) => {
+        await signedWithTheService(mallory, { login: grace.login });
+        const { directory } = liar.lies;
+        liar.lies.directory = (users) => directory(users).map((user) => (user.user === grace.user ? { ...user, name: null } : user));
+      };
+      const { team, grace, mallory } = await scene({ meanwhile: withhold });
+      // The second time as well: what was seen meanwhile is no reason to rely on it.
+      for (const _ of [1, 2]) {
+        await assertDoubt(team, [[grace, null, "unopened"], [mallory, grace.login, null]], [[grace.login, { naming: [mallory.user] }]]);
+      }
+      await assertReached(team, grace, mallory);
+    });
+
     it("nor is somebody who only waits to be confirmed", async () => {
       const grace = await newcomer("grace");
       const team = await makeTeam(victim, "Truth", { member: grace });

@@ -366,7 +366,7 @@ Examples:
   osmynt team join - < code.txt")]
     Join {
         /// The whole code, or - to read it from standard input
-        // What is pasted instead of a code may begin with a hyphen, as ids do, and is to get the answer about codes.
+        // An id pasted by mistake may begin with a hyphen, and should be refused as no code, not as an unknown option.
         #[arg(value_name = "CODE", allow_hyphen_values = true)]
         code: String,
     },

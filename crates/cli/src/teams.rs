@@ -564,20 +564,19 @@ fn delete_now(client: &Client, team: TeamId, out: Output) -> Result<()> {
 
 /// Asks whether a team is to be deleted.
 fn farewell(team: &Team) -> String {
-    let name = text::line(&team.name);
+    let name = said(&team.name);
     let others = team.members.iter().filter(|member| !member.me).count();
     let whom =
         if others == 0 { String::new() } else { format!(", for you and {}", counted(count(others), "other member")) };
     format!(
-        "This deletes the team {} with all that is in it{whom}, for good. What somebody opened or saved stays with \
-         them.\n\nType {name} to delete it:",
-        said(&team.name)
+        "This deletes the team {name} with all that is in it{whom}, for good. What somebody opened or saved stays with \
+         them.\n\nType {name} to delete it:"
     )
 }
 
-/// Whether it is the team's name, or its id for a name that cannot be typed.
+/// Whether it is the team's name, also as the question shows it, or its id for a name that cannot be typed.
 fn names(answer: &str, team: &Team) -> bool {
-    answer == team.name || answer == text::line(&team.name) || answer == team.id.to_string()
+    [team.name.clone(), said(&team.name), text::line(&team.name), team.id.to_string()].iter().any(|name| name == answer)
 }
 
 fn not_confirmed() -> Failure {

@@ -310,7 +310,9 @@ impl fmt::Display for Error {
                     "you wait to be confirmed in {team}, and can do this once an owner or admin has confirmed you"
                 )
             }
-            Self::UnknownDevice => f.write_str("this device can neither share nor open: your account has another one"),
+            Self::UnknownDevice => {
+                f.write_str("this device can neither share nor open: it is not the first of your account")
+            }
             Self::RevokedDevice => f.write_str("this device was revoked"),
             Self::NotFound { what: "joiner", selector } => {
                 write!(f, "nobody of the name or user id \"{selector}\" waits to be confirmed")

@@ -58,11 +58,11 @@ pub(crate) struct Names<'a> {
     /// Who of the members, and of those who wait to be, has or had which login, in lower case.
     bearers: BTreeMap<String, BTreeSet<UserId>>,
     first: Logins,
-    /// Members, and those who wait to be, by whom the service shows no name, and who are known here by none.
+    /// Members and pending users whose name the service does not show, and for whom this home has pinned none.
     nameless: Vec<UserId>,
 }
 
-/// Whether anybody of a team but the caller is [`Names::nameless`].
+/// Whether anybody in the team except the caller is [`Names::nameless`].
 pub(crate) fn has_nameless(state: &TeamState, people: &People, me: Option<UserId>) -> bool {
     nameless(state, people, me).next().is_some()
 }
@@ -75,7 +75,7 @@ fn nameless(state: &TeamState, people: &People, me: Option<UserId>) -> impl Iter
     present(state).filter(unknown)
 }
 
-/// The members, and those who wait to be.
+/// The members and pending users.
 fn present(state: &TeamState) -> impl Iterator<Item = UserId> {
     let waiting = state.pending(state.received_at()).map(|(user, _)| user);
     state.members().keys().copied().chain(waiting)
@@ -95,7 +95,7 @@ impl<'a> Names<'a> {
         Self { people, me, bearers, first, nameless }
     }
 
-    /// Whether nobody can have somebody's login whose name is kept back: this home knew them by it before.
+    /// Whether the person's login cannot be a withheld one: nothing is withheld, or this home had pinned it before.
     fn is_certain(&self, person: &Person) -> bool {
         self.nameless.is_empty() || self.people.user(person.user).is_some_and(|known| known.pinned_name().is_some())
     }
@@ -122,8 +122,8 @@ impl<'a> Names<'a> {
     /// The one of `among` that is meant: by user id, whole or its beginning (16 characters or more), or by a login, with or
     /// without `@`.
     ///
-    /// [`Error::NotFound`], [`Error::Ambiguous`]; [`Error::Doubtful`] for a login that may be somebody else's, also somebody's
-    /// whose name the service does not show.
+    /// [`Error::NotFound`], [`Error::Ambiguous`]; [`Error::Doubtful`] for a login that may be somebody else's, also while
+    /// the service withholds a name.
     pub(crate) fn choose(&self, among: impl IntoIterator<Item = UserId>, selector: &str) -> Result<Person> {
         let login = selector.strip_prefix('@').unwrap_or(selector);
         let mut by_id = Vec::new();

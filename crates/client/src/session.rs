@@ -58,7 +58,7 @@ const LOGINS: &str = "logins.json";
 const NOTICE: &str = "notice.json";
 /// The service is asked for notices no more often than this.
 const NOTICE_SECONDS: u64 = 3600;
-/// A team is read again at most so often because another command in this home has come further.
+/// How often a team is read in all, when other commands in this home keep changing it.
 const READINGS_OVERTAKEN: usize = 5;
 
 impl Client {
@@ -189,7 +189,7 @@ impl Client {
         Err(Error::Internal { why: "other commands on this machine keep changing this team".to_owned() })
     }
 
-    /// The same once; none if another command in this home has come further meanwhile, so that what was read is old.
+    /// One attempt; none if it was out of date before it could be kept.
     fn read_team(&self, team: TeamId, proof: Option<&str>) -> Result<Option<Synced>> {
         let asked_at = system::now();
         let readings = self.readings()?;
@@ -219,7 +219,7 @@ impl Client {
             known = Some(next);
             at_pin = false;
         };
-        // Whose name is kept back may have the very login that another shows: whom the home knows by it is open until it is seen.
+        // A withheld name may be the very login that another user shows, so none is pinned until all are shown.
         if !has_nameless(view.state(), &people, self.profile.user) {
             for user in people.users_mut() {
                 user.pin_name(false);
@@ -345,9 +345,9 @@ impl Client {
         Ok(self.home.read_json(READINGS)?.unwrap_or_default())
     }
 
-    /// Keeps what was verified. Says no, and keeps nothing of the team, if another process has come further meanwhile, by reading
-    /// or by a commit that was taken: what was read is not up to date. If the two contradict each other, the service has told
-    /// them different things.
+    /// Keeps what was verified. False, and nothing of the team is kept, if another process has read more meanwhile or has had a
+    /// commit accepted: what was read is out of date. If the two contradict each other, the service has told them different
+    /// things.
     fn pin(&self, view: &TeamView, people: &People, asked_at: Time, directory_at: Time) -> Result<bool> {
         self.home.locked(|| {
             for user in people.users() {

@@ -410,7 +410,7 @@ impl Client {
             let built = self.build(Some(state), vec![joined], name, &synced.people)?;
             self.send(&commit_request(code.team, &built)?, &built)
         })?;
-        // Nobody has looked at a code that was not used: it may be made up.
+        // The key in a code that was not used was never checked: the code may be made up.
         if !before {
             // Whoever passes a code on can write another name into it.
             let name = KnownName { name: code.name.clone(), seq: code.head.seq, vouched: false };
@@ -618,8 +618,8 @@ impl Client {
         Ok(())
     }
 
-    /// The name that a rotation seals: the one that is known, if an owner or admin vouches for it or whoever rotates is none,
-    /// whose word counts for nobody. Otherwise an empty one: nobody takes it for the team's.
+    /// The name that a rotation seals. What an owner or admin seals counts for everybody, so they seal only a name that one has
+    /// vouched for, and otherwise an empty one, which everybody ignores.
     fn name_to_seal(&self, view: &TeamView) -> Result<String> {
         let vouches = view.state().member(self.user()?)?.role > Role::Member;
         let known = self.known_team_name(view)?.filter(|known| known.vouched || !vouches);

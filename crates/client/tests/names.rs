@@ -129,13 +129,13 @@ fn a_login_is_that_of_the_first_who_had_it_here_also_in_another_team_and_after_t
 }
 
 #[test]
-fn while_a_name_is_kept_back_nobody_new_is_chosen_by_theirs() {
+fn while_a_name_is_withheld_nobody_new_is_chosen_by_login() {
     let mut cast = cast();
     // With the service: Cem signs Ben's login, and Ben's own is not shown.
     cast.cem.sign_name(3, "human-2", support::START);
     let mut hiding = cast.ben.clone();
     hiding.name = None;
-    let stage = Stage::new("names-kept-back", &[&cast.ada, &hiding, &cast.cem], &[&cast.world]);
+    let stage = Stage::new("names-withheld", &[&cast.ada, &hiding, &cast.cem], &[&cast.world]);
     let (client, team) = (stage.client(), cast.world.team);
     for _ in 0..2 {
         let error = refused(&client, team, "human-2");
@@ -147,7 +147,7 @@ fn while_a_name_is_kept_back_nobody_new_is_chosen_by_theirs() {
 }
 
 #[test]
-fn whom_the_home_knew_by_a_name_is_chosen_by_it_although_anothers_is_kept_back() {
+fn somebody_known_before_is_chosen_by_login_while_another_name_is_withheld() {
     let mut cast = cast();
     let mut hiding = cast.cem.clone();
     hiding.name = None;
